@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * log.h - saying something to the program's log callback, if it has set one.
+ */
+#ifndef BNI_BASE_LOG_H
+#define BNI_BASE_LOG_H
+
+#include <bitnet/log.h>
+
+/* Formats one line and hands it on; cut at a whole character if it is long. */
+void bni_log(bitnet_log_level level, const char *format, ...) BITNET_PRINTF(2, 3);
+
+#endif
