@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * compute.c - whose turn it is on the compute team.
+ *
+ * Turns are tickets: whoever asks takes the next number and sleeps until it is
+ * served, so turns come in the order they were asked for. Sleepers are spread over
+ * a few condition variables by their ticket, so that ending a turn wakes one
+ * engine, not all of them.
+ *
+ * The team itself belongs to whoever has the turn: creating, replacing and
+ * destroying it, all of which start or join threads, happen without the lock, and
+ * nobody else can look at it meanwhile.
+ *
+ * One of the library's few mutable globals: that there is one team per process,
+ * however many engines there are, is its purpose. The lock is a leaf: nothing is
+ * called and no other lock is taken under it.
+ */
+#include "threads/compute.h"
+
+#include <assert.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/topology.h"
+#include "threads/compute_control.h"
+#include "threads/sync.h"
+
+enum { N_QUEUES = 16 };
+
+#define COND \
+    { \
+        PTHREAD_COND_INITIALIZER \
+    }
+static struct bni_mutex lock = {PTHREAD_MUTEX_INITIALIZER};
+static struct bni_cond turn_begins[N_QUEUES] = {COND, COND, COND, COND, COND, COND,
+                                                COND, COND, COND, COND, COND, COND,
+                                                COND, COND, COND, COND};
+#undef COND
+
+static uint64_t next_ticket BNI_GUARDED_BY(lock);
+static uint64_t now_served
+    BNI_GUARDED_BY(lock);                      /* == next_ticket: nobody has the turn */
+static unsigned n_wanted BNI_GUARDED_BY(lock); /* 0: not worked out yet */
+
+static struct bni_team *shared_team; /* touched only by whoever has the turn */
+
+/* Takes a ticket and returns when it is served, with the number of threads wanted. */
+static unsigned begin_turn(void)
+{
+    bni_mutex_lock(&lock);
+    const uint64_t ticket = next_ticket++;
+    while (now_served != ticket) bni_cond_wait(&turn_begins[ticket % N_QUEUES], &lock);
+    const unsigned n_threads = n_wanted;
+    bni_mutex_unlock(&lock);
+    return n_threads;
+}
+
+static void end_turn(void)
+{
+    bni_mutex_lock(&lock);
+    now_served++;
+    /* Broadcast: N_QUEUES tickets further on, another sleeper may wait here too. */
+    bni_cond_broadcast(&turn_begins[now_served % N_QUEUES]);
+    bni_mutex_unlock(&lock);
+}
+
+unsigned bni_compute_threads(void)
+{
+    bni_mutex_lock(&lock);
+    const unsigned n_known = n_wanted;
+    bni_mutex_unlock(&lock);
+    if (n_known != 0) return n_known;
+
+    /* Reads files, so not under the lock; who is first decides. */
+    const unsigned n_found = bni_topology_n_compute();
+    const unsigned n_automatic =
+        n_found < BNI_TEAM_MAX_THREADS ? n_found : BNI_TEAM_MAX_THREADS;
+    bni_mutex_lock(&lock);
+    if (n_wanted == 0) n_wanted = n_automatic;
+    const unsigned n_threads = n_wanted;
+    bni_mutex_unlock(&lock);
+    return n_threads;
+}
+
+bitnet_status bni_compute_set_threads(unsigned n_threads)
+{
+    if (n_threads > BNI_TEAM_MAX_THREADS)
+        return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
+                         "cannot compute with %u threads: at most %d are possible",
+                         n_threads, BNI_TEAM_MAX_THREADS);
+    bni_mutex_lock(&lock);
+    n_wanted = n_threads;
+    bni_mutex_unlock(&lock);
+    return BITNET_OK;
+}
+
+bitnet_status bni_compute_acquire(struct bni_team **team)
+{
+    unsigned n_threads = begin_turn();
+    if (n_threads == 0) n_threads = bni_compute_threads();
+
+    if (shared_team != NULL && bni_team_size(shared_team) != n_threads) {
+        bni_team_destroy(shared_team);
+        shared_team = NULL;
+    }
+    if (shared_team == NULL) {
+        const bitnet_status status = bni_team_create(n_threads, &shared_team);
+        if (status != BITNET_OK) {
+            end_turn();
+            return status;
+        }
+    }
+    *team = shared_team;
+    return BITNET_OK;
+}
+
+void bni_compute_release(struct bni_team *team)
+{
+    assert(team == shared_team);
+    (void)team;
+    end_turn();
+}
+
+void bni_compute_cleanup(void)
+{
+    bni_mutex_lock(&lock);
+    const bool is_free = now_served == next_ticket;
+    if (is_free) next_ticket++;
+    bni_mutex_unlock(&lock);
+    if (!is_free) return;
+
+    bni_team_destroy(shared_team);
+    shared_team = NULL;
+    end_turn();
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pool.h - the inside of a thread pool, shared by the files that make it up:
+ *
+ *   pool.c          options, create, resize, destroy, statistics
+ *   pool_staff.c    the worker threads: start, serve, leave, be replaced
+ *   pool_run.c      running one job, and counting it, however it ends
+ *   pool_submit.c   accepting jobs: at once, waiting for room, or refusing
+ *   pool_wait.c     waiting for jobs, and shutdown
+ *   job.c           handles
+ *
+ * One lock, pool->lock, guards everything mutable. It is never held across a job, a
+ * drop function or a join; under it only the allocator and the wait graph's lock are
+ * taken, and threads are started. Workers, submitters and jobs have a condition each,
+ * so an event wakes exactly the threads it concerns.
+ *
+ *   accepted = queued + running + ended
+ *
+ * holds whenever the lock is free. A job counts as accepted in the same breath as it
+ * enters the queue or begins to run, and as ended after its function, or its drop
+ * function, has returned or called pthread_exit().
+ *
+ * References keep the pool's struct, though not its threads and its queue, alive
+ * after destroy: the owner has one, every handle, and every thread that sleeps in a
+ * call on the pool.
+ */
+#ifndef BNI_THREADS_POOL_H
+#define BNI_THREADS_POOL_H
+
+#include <bitnet/thread_pool.h>
+
+#include "base/error.h"
+#include "threads/queue.h"
+#include "threads/sync.h"
+#include "threads/thread.h"
+#include "threads/wait_graph.h"
+
+/* How deep a thread may be in jobs that it runs inside of jobs. */
+enum { BNI_MAX_JOB_DEPTH = 32 };
+
+enum bni_pool_state {
+    BNI_POOL_OPEN,
+    BNI_POOL_DRAINING, /* no jobs from outside; what is queued runs */
+    BNI_POOL_STOPPING, /* no jobs at all; what was queued is dropped */
+    BNI_POOL_CLOSED,   /* nothing is queued or running; workers leave */
+};
+
+enum bni_worker_state {
+    BNI_WORKER_ABSENT, /* no thread, or one that was joined */
+    BNI_WORKER_ALIVE,
+    BNI_WORKER_GONE, /* its thread is ending, and has to be joined */
+};
+
+/* A place for a thread; thread after thread may fill it. */
+struct bni_worker {
+    bitnet_thread_pool *pool; /* fixed, as is `index` */
+    unsigned index;
+    char name[BNI_THREAD_NAME_BYTES]; /* fixed */
+
+    /* Guarded by pool->lock. */
+    enum bni_worker_state state;
+    struct bni_thread thread;
+    pthread_t predecessor; /* ended by pthread_exit(); the next thread joins it */
+    bool has_predecessor;
+    bool is_idle; /* on the stack of the idle */
+    struct bni_worker *next_idle;
+    struct bni_cond wake;
+
+    struct bni_wait_worker wait; /* guarded by the wait graph */
+};
+
+/* One job being run, or dropped, on the stack of the thread that does it. */
+struct bni_run {
+    /* Fixed. */
+    bitnet_thread_pool *pool;
+    struct bni_task task;
+    struct bni_worker *worker; /* whose thread this is; NULL: no pool's */
+    struct bni_run *outer;     /* what the thread was in before; or NULL */
+    unsigned depth;
+    bool is_drop;
+    bool is_cancelled;                   /* counts as such */
+    struct bni_error_record outcome;     /* of a drop, or of a job that has ended */
+    struct bni_error_record outer_error; /* the thread's before, to be put back */
+
+    /* Guarded by pool->lock. */
+    bool should_stop;
+    struct bni_run *previous;
+    struct bni_run *next;
+};
+
+/* A thread that waits for room, with the job it brings. On its stack. */
+struct bni_submitter {
+    struct bni_task task;
+    struct bni_wait_worker *waiter; /* its place in the wait graph, or NULL */
+    struct bni_cond answered;
+    bool has_answer;
+    bool is_accepted;
+    struct bni_submitter *next;
+};
+
+/* A thread that waits for jobs to end. On its stack. */
+struct bni_idle_waiter {
+    uint64_t end_sequence; /* jobs before it; UINT64_MAX: also those yet to come */
+    uint64_t n_left;
+    struct bni_wait_worker *waiter; /* its place in the wait graph, or NULL */
+    struct bni_idle_waiter *next;
+};
+
+struct bitnet_thread_pool {
+    /* Fixed after creation. */
+    size_t stack_bytes;
+    char name_prefix[BNI_THREAD_NAME_BYTES];
+
+    struct bni_mutex lock;
+    struct bni_cond staff_left;   /* a worker has gone, or all have been joined */
+    struct bni_cond nothing_left; /* for an idle waiter */
+
+    /* Guarded by the lock, all to the end. */
+    size_t n_refs;
+    enum bni_pool_state state;
+    struct bni_queue queue;
+    struct bni_submitter *first_submitter; /* only while the queue is full */
+    struct bni_submitter *last_submitter;
+    struct bni_idle_waiter *idle_waiters;
+    struct bni_run *runs;
+
+    struct bni_worker **workers; /* n_workers places, of which n_wanted are filled */
+    unsigned n_workers;
+    unsigned n_wanted;
+    unsigned n_alive;
+    bool is_joining;
+    struct bni_worker *idle; /* a stack: who worked last is woken first */
+
+    uint64_t next_sequence; /* = jobs accepted */
+    uint32_t max_queued;
+    uint32_t n_running;
+    uint64_t n_completed;
+    uint64_t n_failed;
+    uint64_t n_cancelled;
+    uint64_t n_dropped;
+    uint64_t n_refused;
+
+    struct bni_wait_pool wait_pool; /* guarded by the wait graph */
+};
+
+struct bitnet_job {
+    bitnet_thread_pool *pool; /* fixed; one reference */
+
+    /* Guarded by pool->lock. */
+    unsigned n_refs; /* the holders', and the task's until the job has ended */
+    bitnet_job_state state;
+    struct bni_slot *slot; /* while queued */
+    struct bni_run *run;   /* while running */
+    struct bni_error_record outcome;
+    struct bni_cond ended;
+
+    struct bni_wait_job place; /* guarded by the wait graph */
+};
+
+/* pool.c */
+
+/* Gives back a reference, which frees the pool if it was the last, and the lock. */
+void bni_pool_leave(bitnet_thread_pool *pool) BNI_RELEASE(pool->lock);
+
+static inline uint64_t bni_pool_n_active(const bitnet_thread_pool *pool)
+    BNI_REQUIRES(pool->lock)
+{
+    return pool->queue.n_queued + pool->n_running;
+}
+
+/* pool_staff.c */
+
+/* Adds places until there are `n_workers`; what it could add stays if it fails. */
+bitnet_status bni_pool_add_places(bitnet_thread_pool *pool, unsigned n_workers)
+    BNI_REQUIRES(pool->lock);
+
+/* Starts a thread for every wanted place that has none. */
+bitnet_status bni_pool_fill_places(bitnet_thread_pool *pool) BNI_REQUIRES(pool->lock);
+
+/* Wakes the worker that became idle last, or all of them. */
+void bni_pool_wake_one(bitnet_thread_pool *pool) BNI_REQUIRES(pool->lock);
+void bni_pool_wake_all(bitnet_thread_pool *pool) BNI_REQUIRES(pool->lock);
+
+/* Makes all workers leave, and joins them. Nothing is queued or running. */
+void bni_pool_dismiss(bitnet_thread_pool *pool) BNI_REQUIRES(pool->lock);
+
+void bni_pool_free_places(bitnet_thread_pool *pool);
+
+/* pool_run.c */
+
+/* The innermost job or drop function that this thread is in, or NULL. */
+struct bni_run *bni_current_run(void);
+
+/* The pool worker whose thread this is, or NULL; and only if it is `pool`'s. */
+struct bni_worker *bni_current_worker(void);
+struct bni_worker *bni_current_worker_of(const bitnet_thread_pool *pool);
+
+/* The current worker's place in the wait graph, or NULL. */
+struct bni_wait_worker *bni_current_waiter(void);
+
+/* Refuses with THREAD_SAFETY inside of a job or drop function of `pool`. */
+bitnet_status bni_pool_check_outside(const bitnet_thread_pool *pool, const char *what);
+
+/* Runs the task on this thread, `worker`'s. Lets go of the lock meanwhile. */
+void bni_pool_run(bitnet_thread_pool *pool, struct bni_worker *worker,
+                  const struct bni_task *task) BNI_REQUIRES(pool->lock);
+
+/* Ends the task as one that never ran, calling its drop function, likewise. */
+void bni_pool_drop(bitnet_thread_pool *pool, const struct bni_task *task,
+                   const struct bni_error_record *outcome, bool is_cancelled)
+    BNI_REQUIRES(pool->lock);
+
+/* Drops all that is queued. */
+void bni_pool_drop_queued(bitnet_thread_pool *pool,
+                          const struct bni_error_record *outcome)
+    BNI_REQUIRES(pool->lock);
+
+/* pool_submit.c */
+
+/* Lets waiting submitters in while there is room: after each taking of a slot. */
+void bni_pool_refill(bitnet_thread_pool *pool) BNI_REQUIRES(pool->lock);
+
+/* Refuses all waiting submitters. */
+void bni_pool_refuse_submitters(bitnet_thread_pool *pool) BNI_REQUIRES(pool->lock);
+
+/* job.c */
+
+/* Makes a handle that belongs to no pool yet; NULL, with the error, if it cannot. */
+bitnet_job *bni_job_create(void);
+void bni_job_discard(bitnet_job *job);
+
+/* Ties the handle to its pool, with a reference for the holder and one for the task. */
+void bni_job_attach(bitnet_job *job, bitnet_thread_pool *pool) BNI_REQUIRES(pool->lock);
+
+/* The task's side of a handle; NULL does nothing. The last gives its reference back. */
+void bni_job_is_queued(bitnet_job *job, struct bni_slot *slot);
+void bni_job_is_running(bitnet_job *job, struct bni_run *run);
+void bni_job_has_ended(bitnet_job *job, const struct bni_error_record *outcome);
+
+#endif
