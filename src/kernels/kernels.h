@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kernels.h - the arithmetic of a forward pass, as one table of functions.
+ *
+ * scalar.c specifies every operation with plain loops; each instruction set has a
+ * file of its own that ends in a table like this one and gives the same bits
+ * (docs/numerics.md says in which order each sum is taken). Kernels are pure:
+ * arrays in, arrays out, a range of rows at a time; no allocation, no locks, no
+ * threads, no files.
+ *
+ * Shapes: "[n][m]" is row-major, m contiguous. Lengths named n_cols, n_embd and
+ * n_ff are multiples of 128 where a ternary matrix is involved. No pointer needs
+ * more than its type's alignment; weights may lie anywhere in a mapped file.
+ */
+#ifndef BNI_KERNELS_KERNELS_H
+#define BNI_KERNELS_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    /* Ternary codes: 128 values in 32 bytes. Value j of a block is in byte j % 32, bits
+     * 7:6, 5:4, 3:2, 1:0 for j / 32 = 0, 1, 2, 3. Codes 0, 1, 2 mean -1, 0, +1; the
+     * loader has refused 3. */
+    BNI_TERNARY_BLOCK = 128,
+    BNI_TERNARY_BLOCK_BYTES = 32,
+    /* Positions in a block of attention, and in a page of the KV cache. */
+    BNI_ATTENTION_BLOCK = 32,
+    /* Columns of a ternary matrix: bounds every int32 sum (127 * 2 * 2^20 < 2^31). */
+    BNI_TERNARY_MAX_COLS = 1 << 20,
+};
+
+/* How dense weights (embedding, output head) are stored. */
+enum bni_dense_type { BNI_DENSE_F32, BNI_DENSE_F16, BNI_DENSE_BF16, BNI_DENSE_N_TYPES };
+
+/* out[i][m] = (acc / x_scale[i]) * w_scale,  acc = sum over k of w[m][k] * q[i][k]. */
+struct bni_ternary_args {
+    const uint8_t *codes; /* [n_rows][n_cols / 4 bytes] */
+    float w_scale;
+    size_t n_cols;
+    const int8_t *q;      /* [n_x][n_cols], from quantize(): in -127..127 */
+    const float *x_scale; /* [n_x], likewise */
+    const int32_t *q_sum; /* [n_x], likewise: sum of the row's q */
+    size_t n_x;
+    float *out; /* [n_x][out_stride]; element m of a row is output m */
+    size_t out_stride;
+};
+
+/* out[i][m] = sum over k of w[m][k] * x[i][k], in the 16-lane order. n_cols is a
+ * multiple of 16. */
+struct bni_dense_args {
+    const void *weights; /* [n_rows][n_cols] of the entry's type */
+    size_t n_cols;
+    const float *x; /* [n_x][n_cols] */
+    size_t n_x;
+    float *out; /* [n_x][out_stride] */
+    size_t out_stride;
+};
+
+/* A softmax under way over one query's positions: see attention_block(). */
+struct bni_attention_state {
+    float max; /* of the scores so far; -INFINITY before the first block */
+    float sum; /* of exp(score - max) so far; 0 before the first block */
+};
+
+struct bni_kernels {
+    const char *name; /* "scalar", "avx2", "avx512" */
+
+    /*
+     * Per-token absmax quantisation: a = max(max |x|, 1e-5), scale = 127 / a,
+     * q = round_half_even(x * scale) clamped to -127..127, sum = sum of q. If any x is
+     * not finite, scale is NaN and q is 0, so that the failure shows in every output.
+     */
+    void (*quantize)(const float *x, size_t n, int8_t *q, float *scale, int32_t *sum);
+
+    /* Computes output rows [row_begin, row_end) for all n_x activations. */
+    void (*ternary_matmul)(const struct bni_ternary_args *args, size_t row_begin,
+                           size_t row_end);
+
+    /* Likewise, for each bni_dense_type. */
+    void (*dense_matmul[BNI_DENSE_N_TYPES])(const struct bni_dense_args *args,
+                                            size_t row_begin, size_t row_end);
+
+    /* Widens n values of each bni_dense_type to float: exact. */
+    void (*widen[BNI_DENSE_N_TYPES])(const void *from, size_t n, float *out);
+
+    /* out = (x * (1 / sqrt(mean(x^2) + epsilon))) * gain; the sum in the 16-lane order.
+     * n % 16 == 0; out may be x. */
+    void (*rms_norm)(const float *x, const float *gain, size_t n, float epsilon,
+                     float *out);
+
+    /*
+     * Rotates one head in place. cos and sin are [head_dim / 2] for the position.
+     * The pair is (i, i + head_dim/2) in neox and (2i, 2i + 1) in adjacent;
+     * (a, b) becomes (a*cos - b*sin, a*sin + b*cos), each as fma(a, c, -(b*s)).
+     */
+    void (*rope_neox)(float *x, const float *cos, const float *sin, size_t head_dim);
+    void (*rope_adjacent)(float *x, const float *cos, const float *sin,
+                          size_t head_dim);
+
+    /* Rounds n floats to half precision (nearest even), `stride` elements apart. */
+    void (*store_f16)(const float *x, size_t n, uint16_t *out, size_t stride);
+
+    /*
+     * One block of 1 to BNI_ATTENTION_BLOCK positions for one query head:
+     *   s[p]  = chain over d of fma(q[d], k[d][p]), times `scale`, for p < n_positions
+     *   m     = max(state->max, max s);  c = exp(state->max - m)
+     *   e[p]  = exp(s[p] - m)
+     *   state->sum = state->sum * c + (sum of e in the 16-lane order);  state->max = m
+     *   acc[d] = chain over p of fma(e[p], v[p][d]), starting from acc[d] * c
+     * k is [head_dim][BNI_ATTENTION_BLOCK] and v is [BNI_ATTENTION_BLOCK][head_dim], in
+     * half precision. After the last block the caller divides acc by sum.
+     */
+    void (*attention_block)(const float *q, const uint16_t *k, const uint16_t *v,
+                            size_t head_dim, size_t n_positions, float scale,
+                            struct bni_attention_state *state, float *acc);
+
+    /* out = (max(gate, 0)^2) * up, and out = (gate / (1 + exp(-gate))) * up. out may be
+     * gate. */
+    void (*relu2_mul)(const float *gate, const float *up, size_t n, float *out);
+    void (*silu_mul)(const float *gate, const float *up, size_t n, float *out);
+
+    /* x += y. */
+    void (*add)(float *x, const float *y, size_t n);
+};
+
+/* The tables that this build has; the CPU may still lack the instructions. */
+extern const struct bni_kernels bni_kernels_scalar;
+#if defined(__x86_64__)
+extern const struct bni_kernels bni_kernels_avx2;
+extern const struct bni_kernels bni_kernels_avx512;
+#endif
+
+/*
+ * Returns the best table this CPU runs, or the one that the environment variable
+ * BITNET_ISA names (scalar, avx2, avx512). NULL if the CPU cannot run that one or
+ * there is none of that name; the thread's error then says which there are.
+ */
+const struct bni_kernels *bni_kernels_select(void);
+
+/* Returns the table of that name if this CPU runs it, else NULL; sets no error. */
+const struct bni_kernels *bni_kernels_by_name(const char *name);
+
+#endif

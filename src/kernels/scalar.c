@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * scalar.c - every kernel as plain loops: the specification of all others.
+ *
+ * Written to be checked by hand against docs/numerics.md, not to be fast. Each
+ * float result has one written order of operations; sums of products run in 16
+ * lanes, so that a 512-bit unit holds them in one register, and nothing here may
+ * be reassociated or contracted by a compiler (-ffp-contract=off). What happens to
+ * a single number is in elementary.h.
+ */
+#include <assert.h>
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "kernels/elementary.h"
+#include "kernels/kernels.h"
+
+enum { LANES = 16 };
+
+/* Folds by halves: 16 -> 8 -> 4 -> 2 -> 1, lane j taking lane j + n/2. */
+static float fold_lanes(float lanes[LANES])
+{
+    for (size_t n = LANES / 2; n > 0; n /= 2)
+        for (size_t j = 0; j < n; j++) lanes[j] = lanes[j] + lanes[j + n];
+    return lanes[0];
+}
+
+/* Quantisation and the ternary product. */
+
+static void quantize(const float *x, size_t n, int8_t *q, float *scale, int32_t *sum)
+{
+    float absmax = BNI_QUANTIZE_MIN_ABSMAX;
+    bool is_finite = true;
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(x[i])) is_finite = false;
+        if (fabsf(x[i]) > absmax) absmax = fabsf(x[i]);
+    }
+
+    *sum = 0;
+    if (!is_finite) {
+        memset(q, 0, n);
+        *scale = NAN;
+        return;
+    }
+
+    *scale = 127.0f / absmax;
+    for (size_t i = 0; i < n; i++) {
+        float rounded = rintf(x[i] * *scale); /* ties to even */
+        if (rounded > 127.0f) rounded = 127.0f;
+        if (rounded < -127.0f) rounded = -127.0f;
+        q[i] = (int8_t)rounded;
+        *sum += q[i];
+    }
+}
+
+/* Returns weight k of a row: -1, 0 or +1. */
+static int32_t ternary_weight(const uint8_t *row, size_t k)
+{
+    const size_t j = k % BNI_TERNARY_BLOCK;
+    const uint8_t byte = row[k / BNI_TERNARY_BLOCK * BNI_TERNARY_BLOCK_BYTES + j % 32];
+    return (int32_t)((byte >> (6 - 2 * (j / 32))) & 3) - 1;
+}
+
+static void ternary_matmul(const struct bni_ternary_args *args, size_t row_begin,
+                           size_t row_end)
+{
+    const size_t row_bytes = args->n_cols / 4;
+    assert(args->n_cols % BNI_TERNARY_BLOCK == 0 &&
+           args->n_cols <= BNI_TERNARY_MAX_COLS);
+
+    for (size_t m = row_begin; m < row_end; m++) {
+        const uint8_t *row = args->codes + m * row_bytes;
+        for (size_t i = 0; i < args->n_x; i++) {
+            const int8_t *q = args->q + i * args->n_cols;
+            int32_t acc = 0;
+            for (size_t k = 0; k < args->n_cols; k++)
+                acc += ternary_weight(row, k) * q[k];
+            args->out[i * args->out_stride + m] =
+                ((float)acc / args->x_scale[i]) * args->w_scale;
+        }
+    }
+}
+
+/* Dense weights. They may lie at any address, hence memcpy. */
+
+typedef float (*load_fn)(const void *weights, size_t index);
+
+static float load_f32(const void *weights, size_t index)
+{
+    float value;
+    memcpy(&value, (const char *)weights + index * sizeof(value), sizeof(value));
+    return value;
+}
+
+static float load_f16(const void *weights, size_t index)
+{
+    uint16_t value;
+    memcpy(&value, (const char *)weights + index * sizeof(value), sizeof(value));
+    return bni_widen_f16(value);
+}
+
+static float load_bf16(const void *weights, size_t index)
+{
+    uint16_t value;
+    memcpy(&value, (const char *)weights + index * sizeof(value), sizeof(value));
+    return bni_widen_bf16(value);
+}
+
+static void dense_matmul(const struct bni_dense_args *args, size_t row_begin,
+                         size_t row_end, load_fn load)
+{
+    assert(args->n_cols % LANES == 0);
+
+    for (size_t m = row_begin; m < row_end; m++) {
+        for (size_t i = 0; i < args->n_x; i++) {
+            const float *x = args->x + i * args->n_cols;
+            float lanes[LANES] = {0};
+            for (size_t k = 0; k < args->n_cols; k++) {
+                const float weight = load(args->weights, m * args->n_cols + k);
+                lanes[k % LANES] = fmaf(weight, x[k], lanes[k % LANES]);
+            }
+            args->out[i * args->out_stride + m] = fold_lanes(lanes);
+        }
+    }
+}
+
+static void dense_matmul_f32(const struct bni_dense_args *args, size_t row_begin,
+                             size_t row_end)
+{
+    dense_matmul(args, row_begin, row_end, load_f32);
+}
+
+static void dense_matmul_f16(const struct bni_dense_args *args, size_t row_begin,
+                             size_t row_end)
+{
+    dense_matmul(args, row_begin, row_end, load_f16);
+}
+
+static void dense_matmul_bf16(const struct bni_dense_args *args, size_t row_begin,
+                              size_t row_end)
+{
+    dense_matmul(args, row_begin, row_end, load_bf16);
+}
+
+static void widen_f32(const void *from, size_t n, float *out)
+{
+    memcpy(out, from, n * sizeof(*out));
+}
+
+static void widen_f16(const void *from, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i++) out[i] = load_f16(from, i);
+}
+
+static void widen_bf16(const void *from, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i++) out[i] = load_bf16(from, i);
+}
+
+/* What happens between the matrices. */
+
+static void rms_norm(const float *x, const float *gain, size_t n, float epsilon,
+                     float *out)
+{
+    assert(n % LANES == 0);
+    float lanes[LANES] = {0};
+    for (size_t i = 0; i < n; i++)
+        lanes[i % LANES] = fmaf(x[i], x[i], lanes[i % LANES]);
+    const float mean = fold_lanes(lanes) / (float)n;
+    const float factor = 1.0f / sqrtf(mean + epsilon);
+    for (size_t i = 0; i < n; i++) out[i] = (x[i] * factor) * gain[i];
+}
+
+static void rope_neox(float *x, const float *cos, const float *sin, size_t head_dim)
+{
+    const size_t half = head_dim / 2;
+    for (size_t i = 0; i < half; i++)
+        bni_rotate_pair(&x[i], &x[i + half], cos[i], sin[i]);
+}
+
+static void rope_adjacent(float *x, const float *cos, const float *sin, size_t head_dim)
+{
+    for (size_t i = 0; i < head_dim / 2; i++)
+        bni_rotate_pair(&x[2 * i], &x[2 * i + 1], cos[i], sin[i]);
+}
+
+static void store_f16(const float *x, size_t n, uint16_t *out, size_t stride)
+{
+    for (size_t i = 0; i < n; i++) out[i * stride] = bni_narrow_f16(x[i]);
+}
+
+static void attention_block(const float *q, const uint16_t *k, const uint16_t *v,
+                            size_t head_dim, size_t n_positions, float scale,
+                            struct bni_attention_state *state, float *acc)
+{
+    assert(n_positions >= 1 && n_positions <= BNI_ATTENTION_BLOCK);
+
+    float scores[BNI_ATTENTION_BLOCK];
+    float max = state->max;
+    for (size_t p = 0; p < n_positions; p++) {
+        float dot = 0.0f;
+        for (size_t d = 0; d < head_dim; d++)
+            dot = fmaf(q[d], bni_widen_f16(k[d * BNI_ATTENTION_BLOCK + p]), dot);
+        scores[p] = dot * scale;
+        if (scores[p] > max) max = scores[p]; /* a NaN is not greater */
+    }
+    max = max + 0.0f; /* -0 becomes +0: then the order of comparing does not show */
+
+    const float correction = bni_exp(state->max - max);
+    float weights[BNI_ATTENTION_BLOCK];
+    float lanes[LANES] = {0};
+    for (size_t p = 0; p < n_positions; p++) {
+        weights[p] = bni_exp(scores[p] - max);
+        lanes[p % LANES] = lanes[p % LANES] + weights[p];
+    }
+    state->sum = state->sum * correction + fold_lanes(lanes);
+    state->max = max;
+
+    for (size_t d = 0; d < head_dim; d++) {
+        float sum = acc[d] * correction;
+        for (size_t p = 0; p < n_positions; p++)
+            sum = fmaf(weights[p], bni_widen_f16(v[p * head_dim + d]), sum);
+        acc[d] = sum;
+    }
+}
+
+static void relu2_mul(const float *gate, const float *up, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i++) out[i] = bni_relu2_mul(gate[i], up[i]);
+}
+
+static void silu_mul(const float *gate, const float *up, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i++) out[i] = bni_silu_mul(gate[i], up[i]);
+}
+
+static void add(float *x, const float *y, size_t n)
+{
+    for (size_t i = 0; i < n; i++) x[i] = x[i] + y[i];
+}
+
+const struct bni_kernels bni_kernels_scalar = {
+    .name = "scalar",
+    .quantize = quantize,
+    .ternary_matmul = ternary_matmul,
+    .dense_matmul =
+        {
+            [BNI_DENSE_F32] = dense_matmul_f32,
+            [BNI_DENSE_F16] = dense_matmul_f16,
+            [BNI_DENSE_BF16] = dense_matmul_bf16,
+        },
+    .widen =
+        {
+            [BNI_DENSE_F32] = widen_f32,
+            [BNI_DENSE_F16] = widen_f16,
+            [BNI_DENSE_BF16] = widen_bf16,
+        },
+    .rms_norm = rms_norm,
+    .rope_neox = rope_neox,
+    .rope_adjacent = rope_adjacent,
+    .store_f16 = store_f16,
+    .attention_block = attention_block,
+    .relu2_mul = relu2_mul,
+    .silu_mul = silu_mul,
+    .add = add,
+};

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * x86_avx512.c - the kernels for AVX-512 F, BW, DQ, VL and VNNI.
+ *
+ * What takes the time is written for 512-bit vectors: the matrix products, attention
+ * and SiLU. The table takes the rest from AVX2, which every such CPU has too.
+ *
+ * Products work on tiles and panels as x86_avx2_matmul.c explains. A ternary block
+ * is read into both halves of a register, and the halves are shifted by different
+ * amounts, so that 64 codes come to lie as the 64 activations do:
+ *
+ *     32 bytes of codes    | bits 7:6 -> values 0..31  | bits 5:4 -> values 32..63  |
+ *     the same, once more  | bits 3:2 -> values 64..95 | bits 1:0 -> values 96..127 |
+ *
+ * VNNI adds four u8 * s8 products to an int32 lane, so no sum has to be widened.
+ * The sixteen lanes of a float sum are one register.
+ */
+#include <assert.h>
+#include <immintrin.h>
+#include <math.h>
+
+#include "base/size.h"
+#include "kernels/elementary.h"
+#include "kernels/kernels.h"
+#include "kernels/x86_avx2.h"
+
+/* The tile functions take the tile's shape as constants, which only pays off if each
+ * call becomes code of its own. */
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* A tile of one activation has as many sums as one of four needs to hide latencies. */
+enum { PANEL_ROWS = 32, MAX_TILE_ROWS = 8, MAX_TILE_X = 4 };
+
+static __m256 low_half(__m512 v)
+{
+    return _mm512_castps512_ps256(v);
+}
+
+static __m256 high_half(__m512 v)
+{
+    return _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1));
+}
+
+static float fold_lanes(__m512 lanes)
+{
+    return bni_avx2_fold_lanes(low_half(lanes), high_half(lanes));
+}
+
+static int32_t sum_of_int32(__m512i v)
+{
+    return bni_avx2_sum_of_int32(
+        _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1)));
+}
+
+/* Computes outputs m .. m + n_rows for activations i .. i + n_x. */
+ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m, size_t i,
+                                size_t n_rows, size_t n_x)
+{
+    const size_t row_bytes = args->n_cols / 4;
+    const uint8_t *codes = args->codes + m * row_bytes;
+    const int8_t *q = args->q + i * args->n_cols;
+    const __m512i low_bits = _mm512_set1_epi8(3);
+    const __m512i shifts[2] = {_mm512_set_epi64(4, 4, 4, 4, 6, 6, 6, 6),
+                               _mm512_set_epi64(0, 0, 0, 0, 2, 2, 2, 2)};
+
+    __m512i sums[MAX_TILE_ROWS][MAX_TILE_X];
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t j = 0; j < n_x; j++) sums[r][j] = _mm512_setzero_si512();
+
+    for (size_t block = 0; block < args->n_cols / BNI_TERNARY_BLOCK; block++) {
+        if (block % 2 == 0) {
+            for (size_t r = 0; r < n_rows; r++)
+                bni_avx2_prefetch(codes, (n_rows + r) * row_bytes +
+                                             block * BNI_TERNARY_BLOCK_BYTES);
+        }
+
+        __m512i x[2][MAX_TILE_X];
+        for (size_t j = 0; j < n_x; j++)
+            for (size_t half = 0; half < 2; half++)
+                x[half][j] = _mm512_loadu_si512(q + j * args->n_cols +
+                                                block * BNI_TERNARY_BLOCK + half * 64);
+        for (size_t r = 0; r < n_rows; r++) {
+            const __m512i packed = _mm512_broadcast_i64x4(
+                _mm256_loadu_si256((const __m256i *)(codes + r * row_bytes +
+                                                     block * BNI_TERNARY_BLOCK_BYTES)));
+            for (size_t half = 0; half < 2; half++) {
+                /* Bits from the byte above are among those masked away. */
+                const __m512i c =
+                    _mm512_and_si512(_mm512_srlv_epi64(packed, shifts[half]), low_bits);
+                for (size_t j = 0; j < n_x; j++)
+                    sums[r][j] = _mm512_dpbusd_epi32(sums[r][j], c, x[half][j]);
+            }
+        }
+    }
+
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t j = 0; j < n_x; j++) {
+            const int32_t acc = sum_of_int32(sums[r][j]) - args->q_sum[i + j];
+            args->out[(i + j) * args->out_stride + m + r] =
+                ((float)acc / args->x_scale[i + j]) * args->w_scale;
+        }
+}
+
+/* Computes outputs m .. m_end for n_x activations, in tiles of `tile_rows` rows. */
+ALWAYS_INLINE void ternary_rows(const struct bni_ternary_args *args, size_t m,
+                                size_t m_end, size_t i, size_t tile_rows, size_t n_x)
+{
+    for (; m_end - m >= tile_rows; m += tile_rows)
+        ternary_tile(args, m, i, tile_rows, n_x);
+    for (; m < m_end; m++) ternary_tile(args, m, i, 1, n_x);
+}
+
+static void ternary_matmul(const struct bni_ternary_args *args, size_t row_begin,
+                           size_t row_end)
+{
+    assert(args->n_cols % BNI_TERNARY_BLOCK == 0 &&
+           args->n_cols <= BNI_TERNARY_MAX_COLS);
+
+    for (size_t m = row_begin; m < row_end; m += PANEL_ROWS) {
+        const size_t m_end = bni_size_min(m + PANEL_ROWS, row_end);
+        size_t i = 0;
+        for (; args->n_x - i >= 4; i += 4) ternary_rows(args, m, m_end, i, 4, 4);
+        switch (args->n_x - i) {
+        case 3: ternary_rows(args, m, m_end, i, 4, 3); break;
+        case 2: ternary_rows(args, m, m_end, i, 4, 2); break;
+        case 1: ternary_rows(args, m, m_end, i, 8, 1); break;
+        default: break;
+        }
+    }
+}
+
+/* Loads sixteen weights, widened, from element `index` on. */
+ALWAYS_INLINE __m512 load_weights(const void *weights, size_t index,
+                                  enum bni_dense_type type)
+{
+    const char *bytes = weights;
+    if (type == BNI_DENSE_F32) return _mm512_loadu_ps(bytes + index * 4);
+    const __m256i half = _mm256_loadu_si256((const __m256i *)(bytes + index * 2));
+    if (type == BNI_DENSE_F16) return _mm512_cvtph_ps(half);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
+
+/* Computes outputs m .. m + n_rows for activations i .. i + n_x. */
+ALWAYS_INLINE void dense_tile(const struct bni_dense_args *args, size_t m, size_t i,
+                              size_t n_rows, size_t n_x, enum bni_dense_type type)
+{
+    const size_t n_cols = args->n_cols;
+    const float *x = args->x + i * n_cols;
+    __m512 sums[MAX_TILE_ROWS][MAX_TILE_X];
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t j = 0; j < n_x; j++) sums[r][j] = _mm512_setzero_ps();
+
+    for (size_t k = 0; k < n_cols; k += 16) {
+        for (size_t r = 0; r < n_rows; r++) {
+            const __m512 w = load_weights(args->weights, (m + r) * n_cols + k, type);
+            for (size_t j = 0; j < n_x; j++)
+                sums[r][j] =
+                    _mm512_fmadd_ps(w, _mm512_loadu_ps(x + j * n_cols + k), sums[r][j]);
+        }
+    }
+
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t j = 0; j < n_x; j++)
+            args->out[(i + j) * args->out_stride + m + r] = fold_lanes(sums[r][j]);
+}
+
+ALWAYS_INLINE void dense_rows(const struct bni_dense_args *args, size_t m, size_t m_end,
+                              size_t i, size_t tile_rows, size_t n_x,
+                              enum bni_dense_type type)
+{
+    for (; m_end - m >= tile_rows; m += tile_rows)
+        dense_tile(args, m, i, tile_rows, n_x, type);
+    for (; m < m_end; m++) dense_tile(args, m, i, 1, n_x, type);
+}
+
+ALWAYS_INLINE void dense_matmul(const struct bni_dense_args *args, size_t row_begin,
+                                size_t row_end, enum bni_dense_type type)
+{
+    assert(args->n_cols % 16 == 0);
+
+    for (size_t m = row_begin; m < row_end; m += PANEL_ROWS) {
+        const size_t m_end = bni_size_min(m + PANEL_ROWS, row_end);
+        size_t i = 0;
+        for (; args->n_x - i >= 4; i += 4) dense_rows(args, m, m_end, i, 4, 4, type);
+        for (; args->n_x - i >= 2; i += 2) dense_rows(args, m, m_end, i, 4, 2, type);
+        if (i < args->n_x) dense_rows(args, m, m_end, i, 8, 1, type);
+    }
+}
+
+static void dense_matmul_f32(const struct bni_dense_args *args, size_t row_begin,
+                             size_t row_end)
+{
+    dense_matmul(args, row_begin, row_end, BNI_DENSE_F32);
+}
+
+static void dense_matmul_f16(const struct bni_dense_args *args, size_t row_begin,
+                             size_t row_end)
+{
+    dense_matmul(args, row_begin, row_end, BNI_DENSE_F16);
+}
+
+static void dense_matmul_bf16(const struct bni_dense_args *args, size_t row_begin,
+                              size_t row_end)
+{
+    dense_matmul(args, row_begin, row_end, BNI_DENSE_BF16);
+}
+
+/* bni_exp() of each element. */
+static __m512 exp_of(__m512 x)
+{
+    const __m512 round = _mm512_set1_ps(BNI_EXP_ROUND);
+    const __m512 one = _mm512_set1_ps(1.0f);
+
+    const __m512 scaled = _mm512_mul_ps(x, _mm512_set1_ps(BNI_EXP_LOG2_E));
+    const __m512 n = _mm512_sub_ps(_mm512_add_ps(scaled, round), round);
+    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(BNI_EXP_LN2_HI), x);
+    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(BNI_EXP_LN2_LO), r);
+
+    __m512 p = _mm512_set1_ps(BNI_EXP_C6);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(BNI_EXP_C5));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(BNI_EXP_C4));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(BNI_EXP_C3));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(BNI_EXP_C2));
+    p = _mm512_fmadd_ps(p, r, one);
+    p = _mm512_fmadd_ps(p, r, one);
+
+    const __m512i exponent =
+        _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+    const __m512 power = _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
+    const __m512 inside = _mm512_mul_ps(p, power);
+
+    /* NaN is neither below nor above, and is NaN already. */
+    const __mmask16 is_below =
+        _mm512_cmp_ps_mask(x, _mm512_set1_ps(BNI_EXP_MIN), _CMP_LT_OQ);
+    const __mmask16 is_above =
+        _mm512_cmp_ps_mask(x, _mm512_set1_ps(BNI_EXP_MAX), _CMP_GT_OQ);
+    const __m512 from_zero = _mm512_mask_mov_ps(inside, is_below, _mm512_setzero_ps());
+    return _mm512_mask_mov_ps(from_zero, is_above, _mm512_set1_ps(INFINITY));
+}
+
+static void silu_mul(const float *gate, const float *up, size_t n, float *out)
+{
+    const __m512 one = _mm512_set1_ps(1.0f);
+    const __m512i sign = _mm512_set1_epi32(INT32_MIN);
+    size_t i = 0;
+    for (; n - i >= 16; i += 16) {
+        const __m512 g = _mm512_loadu_ps(gate + i);
+        const __m512 negated =
+            _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(g), sign));
+        const __m512 divisor = _mm512_add_ps(one, exp_of(negated));
+        _mm512_storeu_ps(out + i, _mm512_mul_ps(_mm512_div_ps(g, divisor),
+                                                _mm512_loadu_ps(up + i)));
+    }
+    for (; i < n; i++) out[i] = bni_silu_mul(gate[i], up[i]);
+}
+
+/* Attention: positions are lanes for the scores, channels are lanes for the values. */
+
+enum { SCORE_VECTORS = BNI_ATTENTION_BLOCK / 16 };
+
+static __m512 load_half(const uint16_t *from)
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from));
+}
+
+/* Adds the weighted values of `n_vectors` times 16 channels, from channel d on. */
+ALWAYS_INLINE void add_values(const float *weights, const uint16_t *v, size_t head_dim,
+                              size_t n_positions, float correction, size_t d,
+                              size_t n_vectors, float *acc)
+{
+    __m512 sums[4];
+    for (size_t j = 0; j < n_vectors; j++)
+        sums[j] = _mm512_mul_ps(_mm512_loadu_ps(acc + d + 16 * j),
+                                _mm512_set1_ps(correction));
+    for (size_t p = 0; p < n_positions; p++) {
+        const __m512 weight = _mm512_set1_ps(weights[p]);
+        const uint16_t *values = v + p * head_dim + d;
+        for (size_t j = 0; j < n_vectors; j++)
+            sums[j] = _mm512_fmadd_ps(weight, load_half(values + 16 * j), sums[j]);
+    }
+    for (size_t j = 0; j < n_vectors; j++) _mm512_storeu_ps(acc + d + 16 * j, sums[j]);
+}
+
+static void attention_block(const float *q, const uint16_t *k, const uint16_t *v,
+                            size_t head_dim, size_t n_positions, float scale,
+                            struct bni_attention_state *state, float *acc)
+{
+    assert(n_positions >= 1 && n_positions <= BNI_ATTENTION_BLOCK);
+
+    __m512 scores[SCORE_VECTORS] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+    for (size_t d = 0; d < head_dim; d++) {
+        const __m512 q_d = _mm512_set1_ps(q[d]);
+        const uint16_t *keys = k + d * BNI_ATTENTION_BLOCK;
+        for (size_t j = 0; j < SCORE_VECTORS; j++)
+            scores[j] = _mm512_fmadd_ps(q_d, load_half(keys + 16 * j), scores[j]);
+    }
+
+    /* Positions past the end hold anything: they take no part in the maximum, and
+     * their weight is +0. */
+    const uint32_t is_position = (uint32_t)(((uint64_t)1 << n_positions) - 1);
+    __m512 max_lanes = _mm512_set1_ps(state->max);
+    for (size_t j = 0; j < SCORE_VECTORS; j++) {
+        scores[j] = _mm512_mul_ps(scores[j], _mm512_set1_ps(scale));
+        const __m512 candidate =
+            _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY),
+                               (__mmask16)(is_position >> (16 * j)), scores[j]);
+        /* The second operand is the answer when the first is NaN. */
+        max_lanes = _mm512_max_ps(candidate, max_lanes);
+    }
+    const float max =
+        bni_avx2_largest(_mm256_max_ps(low_half(max_lanes), high_half(max_lanes))) +
+        0.0f; /* -0 becomes +0 */
+
+    float weights[BNI_ATTENTION_BLOCK];
+    __m512 e[SCORE_VECTORS];
+    for (size_t j = 0; j < SCORE_VECTORS; j++) {
+        e[j] = exp_of(_mm512_sub_ps(scores[j], _mm512_set1_ps(max)));
+        e[j] = _mm512_maskz_mov_ps((__mmask16)(is_position >> (16 * j)), e[j]);
+        _mm512_storeu_ps(weights + 16 * j, e[j]);
+    }
+    const float sum = fold_lanes(_mm512_add_ps(e[0], e[1]));
+
+    const float correction = bni_exp(state->max - max);
+    state->sum = state->sum * correction + sum;
+    state->max = max;
+
+    size_t d = 0;
+    for (; head_dim - d >= 64; d += 64)
+        add_values(weights, v, head_dim, n_positions, correction, d, 4, acc);
+    for (; head_dim - d >= 16; d += 16)
+        add_values(weights, v, head_dim, n_positions, correction, d, 1, acc);
+    for (; d < head_dim; d++) {
+        float value = acc[d] * correction;
+        for (size_t p = 0; p < n_positions; p++)
+            value = fmaf(weights[p], bni_widen_f16(v[p * head_dim + d]), value);
+        acc[d] = value;
+    }
+}
+
+const struct bni_kernels bni_kernels_avx512 = {
+    .name = "avx512",
+    .quantize = bni_avx2_quantize,
+    .ternary_matmul = ternary_matmul,
+    .dense_matmul =
+        {
+            [BNI_DENSE_F32] = dense_matmul_f32,
+            [BNI_DENSE_F16] = dense_matmul_f16,
+            [BNI_DENSE_BF16] = dense_matmul_bf16,
+        },
+    .widen =
+        {
+            [BNI_DENSE_F32] = bni_avx2_widen_f32,
+            [BNI_DENSE_F16] = bni_avx2_widen_f16,
+            [BNI_DENSE_BF16] = bni_avx2_widen_bf16,
+        },
+    .rms_norm = bni_avx2_rms_norm,
+    .rope_neox = bni_avx2_rope_neox,
+    .rope_adjacent = bni_avx2_rope_adjacent,
+    .store_f16 = bni_avx2_store_f16,
+    .attention_block = attention_block,
+    .relu2_mul = bni_avx2_relu2_mul,
+    .silu_mul = silu_mul,
+    .add = bni_avx2_add,
+};

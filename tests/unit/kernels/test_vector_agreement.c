@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_vector_agreement.c - every table's operations on vectors against the scalar
+ * ones, to the bit: lengths with every remainder, and values from ordinary ones to
+ * any bits at all.
+ */
+#include "tables.h"
+
+static void check_quantize(const float *x, size_t n)
+{
+    int8_t *expected_q = make_buffer(n + 1);
+    float expected_scale;
+    int32_t expected_sum;
+    bni_kernels_scalar.quantize(x, n, expected_q, &expected_scale, &expected_sum);
+
+    FOR_EACH_TABLE(table)
+    {
+        int8_t *q = make_buffer(n + 1);
+        float scale = 0;
+        int32_t sum = -1;
+        table->quantize(x, n, q, &scale, &sum);
+        assert_same_floats(&expected_scale, &scale, 1, "%s: scale, n %zu", table->name,
+                           n);
+        assert_memory_equal(q, expected_q, n);
+        assert_int_equal(sum, expected_sum);
+        free(q);
+    }
+    free(expected_q);
+}
+
+static void quantize_agrees(void **state)
+{
+    (void)state;
+    struct random random = random_start();
+    for (size_t n = 1; n <= 140; n++)
+        for (int values = 0; values < N_VALUES; values++) {
+            float *x = random_floats(&random, n, (enum values)values);
+            check_quantize(x, n);
+            x[random_below(&random, (uint32_t)n)] = n % 2 == 0 ? INFINITY : -NAN;
+            check_quantize(x, n);
+            free(x);
+        }
+    float *x = random_floats(&random, 6912, VALUES_ORDINARY);
+    check_quantize(x, 6912);
+    free(x);
+}
+
+static void quantize_agrees_on_ties(void **state)
+{
+    (void)state;
+    /* With an absmax of 127 the scale is 1, and halves are ties. */
+    float x[510];
+    for (int i = 0; i < 510; i++) x[i] = (float)(i - 254) * 0.5f;
+    x[509] = -127.0f;
+    check_quantize(x, 510);
+}
+
+static void widen_agrees_for_all_bits(void **state)
+{
+    (void)state;
+    uint16_t *all = make_buffer(65536 * sizeof(*all));
+    for (size_t i = 0; i < 65536; i++) all[i] = (uint16_t)i;
+    float *expected = make_buffer(65536 * sizeof(*expected));
+
+    for (int type = 0; type < BNI_DENSE_N_TYPES; type++) {
+        const size_t n = type == BNI_DENSE_F32 ? 65536 / 2 : 65536;
+        bni_kernels_scalar.widen[type](all, n, expected);
+        FOR_EACH_TABLE(table)
+        {
+            float *got = untouched_floats(n);
+            table->widen[type](all, n, got);
+            /* Conversions promise the payload too. */
+            assert_memory_equal(got, expected, n * sizeof(*got));
+            free(got);
+        }
+    }
+    free(expected);
+    free(all);
+}
+
+static void widen_agrees_for_every_remainder_at_odd_addresses(void **state)
+{
+    (void)state;
+    struct random random = random_start();
+    for (int type = 0; type < BNI_DENSE_N_TYPES; type++)
+        for (size_t n = 0; n <= 40; n++) {
+            const size_t n_bytes = n * (type == BNI_DENSE_F32 ? 4 : 2);
+            uint8_t *from = make_buffer(n_bytes + 1);
+            for (size_t i = 0; i <= n_bytes; i++)
+                from[i] = (uint8_t)random_bits(&random);
+            float *expected = untouched_floats(n + 1);
+            bni_kernels_scalar.widen[type](from + 1, n, expected);
+            FOR_EACH_TABLE(table)
+            {
+                float *got = untouched_floats(n + 1);
+                table->widen[type](from + 1, n, got);
+                assert_memory_equal(got, expected, (n + 1) * sizeof(*got));
+                free(got);
+            }
+            free(expected);
+            free(from);
+        }
+}
+
+static void store_f16_agrees(void **state)
+{
+    (void)state;
+    struct random random = random_start();
+    static const size_t strides[] = {1, 2, BNI_ATTENTION_BLOCK};
+    for (size_t s = 0; s < 3; s++)
+        for (size_t n = 0; n <= 70; n++)
+            for (int values = 0; values < N_VALUES; values++) {
+                float *x = random_floats(&random, n + 1, (enum values)values);
+                const size_t n_bytes = (n * strides[s] + 1) * sizeof(uint16_t);
+                uint16_t *expected = make_buffer(n_bytes);
+                memset(expected, 0x5a, n_bytes);
+                uint16_t *untouched = copy_of(expected, n_bytes);
+                bni_kernels_scalar.store_f16(x, n, expected, strides[s]);
+                FOR_EACH_TABLE(table)
+                {
+                    uint16_t *got = copy_of(untouched, n_bytes);
+                    table->store_f16(x, n, got, strides[s]);
+                    assert_memory_equal(got, expected, n_bytes);
+                    free(got);
+                }
+                free(untouched);
+                free(expected);
+                free(x);
+            }
+}
+
+/* Every half-way case between two halves, one float up and one down, of both signs. */
+static void store_f16_agrees_where_it_rounds(void **state)
+{
+    (void)state;
+    enum { N = 8 };
+    for (uint32_t half = 0; half < 0x7c00; half++) {
+        const uint16_t low_bits = (uint16_t)half;
+        float x[N];
+        bni_kernels_scalar.widen[BNI_DENSE_F16](&low_bits, 1, &x[0]);
+        /* The float half way to the next: exact but where the next is infinity. */
+        const uint16_t high_bits = (uint16_t)(half + 1);
+        float high;
+        bni_kernels_scalar.widen[BNI_DENSE_F16](&high_bits, 1, &high);
+        x[1] = half == 0x7bff ? 65520.0f : x[0] + (high - x[0]) * 0.5f;
+        x[2] = nextafterf(x[1], 0.0f);
+        x[3] = nextafterf(x[1], INFINITY);
+        for (size_t i = 0; i < 4; i++) x[i + 4] = -x[i];
+
+        uint16_t expected[N];
+        bni_kernels_scalar.store_f16(x, N, expected, 1);
+        assert_int_equal(expected[0], half);
+        assert_int_equal(expected[1], half + (half & 1));
+        assert_int_equal(expected[2], half);
+        assert_int_equal(expected[3], half + 1);
+        assert_int_equal(expected[7], 0x8000 + half + 1);
+        FOR_EACH_TABLE(table)
+        {
+            uint16_t got[N];
+            table->store_f16(x, N, got, 1);
+            assert_memory_equal(got, expected, sizeof(got));
+        }
+    }
+}
+
+static void rms_norm_agrees(void **state)
+{
+    (void)state;
+    struct random random = random_start();
+    for (size_t n = 16; n <= 16 * 17; n += 16)
+        for (int values = 0; values < N_VALUES; values++) {
+            float *x = random_floats(&random, n, (enum values)values);
+            float *gain = random_floats(&random, n, VALUES_ORDINARY);
+            float *expected = untouched_floats(n);
+            bni_kernels_scalar.rms_norm(x, gain, n, 1e-5f, expected);
+            FOR_EACH_TABLE(table)
+            {
+                float *got = copy_of(x, n * sizeof(*x)); /* in place */
+                table->rms_norm(got, gain, n, 1e-5f, got);
+                assert_same_floats(expected, got, n, "%s: n %zu", table->name, n);
+                free(got);
+            }
+            free(expected);
+            free(gain);
+            free(x);
+        }
+}
+
+static void rope_agrees(void **state)
+{
+    (void)state;
+    struct random random = random_start();
+    for (size_t head_dim = 2; head_dim <= 132; head_dim += 2)
+        for (int values = 0; values < N_VALUES; values++) {
+            float *x = random_floats(&random, head_dim, (enum values)values);
+            float *cosine = random_floats(&random, head_dim / 2, VALUES_ORDINARY);
+            float *sine = random_floats(&random, head_dim / 2, VALUES_ORDINARY);
+            float *expected_neox = copy_of(x, head_dim * sizeof(*x));
+            float *expected_adjacent = copy_of(x, head_dim * sizeof(*x));
+            bni_kernels_scalar.rope_neox(expected_neox, cosine, sine, head_dim);
+            bni_kernels_scalar.rope_adjacent(expected_adjacent, cosine, sine, head_dim);
+            FOR_EACH_TABLE(table)
+            {
+                float *got = copy_of(x, head_dim * sizeof(*x));
+                table->rope_neox(got, cosine, sine, head_dim);
+                assert_same_floats(expected_neox, got, head_dim,
+                                   "%s: neox, head_dim %zu", table->name, head_dim);
+                memcpy(got, x, head_dim * sizeof(*x));
+                table->rope_adjacent(got, cosine, sine, head_dim);
+                assert_same_floats(expected_adjacent, got, head_dim,
+                                   "%s: adjacent, head_dim %zu", table->name, head_dim);
+                free(got);
+            }
+            free(expected_adjacent);
+            free(expected_neox);
+            free(sine);
+            free(cosine);
+            free(x);
+        }
+}
+
+static void elementwise_operations_agree(void **state)
+{
+    (void)state;
+    struct random random = random_start();
+    for (size_t n = 0; n <= 70; n++)
+        for (int values = 0; values < N_VALUES; values++) {
+            const size_t size = (n + 1) * sizeof(float);
+            float *gate = random_floats(&random, n + 1, (enum values)values);
+            float *up = random_floats(&random, n + 1, VALUES_ORDINARY);
+            float *expected[3] = {copy_of(gate, size), copy_of(gate, size),
+                                  copy_of(gate, size)};
+            bni_kernels_scalar.relu2_mul(expected[0], up, n, expected[0]);
+            bni_kernels_scalar.silu_mul(expected[1], up, n, expected[1]);
+            bni_kernels_scalar.add(expected[2], up, n);
+            FOR_EACH_TABLE(table)
+            {
+                float *got[3] = {copy_of(gate, size), copy_of(gate, size),
+                                 copy_of(gate, size)};
+                table->relu2_mul(got[0], up, n, got[0]);
+                table->silu_mul(got[1], up, n, got[1]);
+                table->add(got[2], up, n);
+                static const char *const names[] = {"relu2_mul", "silu_mul", "add"};
+                for (size_t i = 0; i < 3; i++) {
+                    assert_same_floats(expected[i], got[i], n + 1, "%s: %s, n %zu",
+                                       table->name, names[i], n);
+                    free(got[i]);
+                }
+            }
+            for (size_t i = 0; i < 3; i++) free(expected[i]);
+            free(up);
+            free(gate);
+        }
+}
+
+/*
+ * The exponentials as attention weighs its values with them, laid bare: position p has
+ * the score x * k_p and, alone, the value 1 in channel p. Position 0 has the score 0.
+ */
+static void exp_agrees_down_to_its_lower_edge(void **state)
+{
+    (void)state;
+    enum { N = BNI_ATTENTION_BLOCK };
+    uint16_t k[N][N] = {{0}};
+    uint16_t v[N][N] = {{0}};
+    for (size_t p = 0; p < N; p++) {
+        k[0][p] = p == 0 ? 0 : (uint16_t)(0x3c00 - 33 * (p - 1)); /* from 1 down */
+        v[p][p] = 0x3c00;
+    }
+    const float edge = -87.0f;
+    for (int round = 0; round < 20003; round++) {
+        float q[N] = {0};
+        q[0] = -0.005f * (float)round;
+        if (round == 20000) q[0] = edge;
+        if (round == 20001) q[0] = nextafterf(edge, 0.0f);
+        if (round == 20002) q[0] = nextafterf(edge, -INFINITY);
+        struct bni_attention_state expected_state = {-INFINITY, 0.0f};
+        float expected[N] = {0};
+        bni_kernels_scalar.attention_block(q, &k[0][0], &v[0][0], N, N, 1.0f,
+                                           &expected_state, expected);
+        FOR_EACH_TABLE(table)
+        {
+            struct bni_attention_state got_state = {-INFINITY, 0.0f};
+            float got[N] = {0};
+            table->attention_block(q, &k[0][0], &v[0][0], N, N, 1.0f, &got_state, got);
+            assert_same_floats(expected, got, N, "%s: exp, round %d", table->name,
+                               round);
+        }
+    }
+}
+
+/* And of positive numbers, as silu_mul() divides by them. */
+static void exp_agrees_up_to_its_upper_edge(void **state)
+{
+    (void)state;
+    enum { N = 16 };
+    float ones[N];
+    for (size_t i = 0; i < N; i++) ones[i] = 1.0f;
+    for (int round = 0; round < 20000; round++) {
+        float gate[N];
+        for (size_t i = 0; i < N; i++)
+            gate[i] = -0.005f * (float)round - 0.0003f * (float)i;
+        if (round == 0) {
+            gate[0] = -88.0f;
+            gate[3] = nextafterf(-88.0f, 0.0f);
+            gate[7] = nextafterf(-88.0f, -INFINITY);
+            gate[11] = -INFINITY;
+            gate[15] = INFINITY;
+        }
+        float expected[N];
+        bni_kernels_scalar.silu_mul(gate, ones, N, expected);
+        FOR_EACH_TABLE(table)
+        {
+            float got[N];
+            table->silu_mul(gate, ones, N, got);
+            assert_same_floats(expected, got, N, "%s: exp, round %d", table->name,
+                               round);
+        }
+    }
+}
+
+/*
+ * Two blocks of attention, the second with `n_positions`. What lies past the end of a
+ * block is NaN or the largest number, in turn, and must not show.
+ */
+static void check_attention(struct random *random, size_t head_dim, size_t n_positions,
+                            enum values values)
+{
+    const size_t n = head_dim * BNI_ATTENTION_BLOCK;
+    float *q = random_floats(random, head_dim, values);
+    uint16_t *k = make_buffer(n * sizeof(*k));
+    uint16_t *v = make_buffer(n * sizeof(*v));
+    struct bni_attention_state states[1 + MAX_TABLES];
+    float *acc[1 + MAX_TABLES];
+    for (size_t t = 0; t <= n_tables; t++) {
+        states[t] = (struct bni_attention_state){-INFINITY, 0.0f};
+        acc[t] = make_buffer(head_dim * sizeof(float));
+        memset(acc[t], 0, head_dim * sizeof(float));
+    }
+
+    for (size_t block = 0; block < 2; block++) {
+        const size_t n_valid = block == 0 ? BNI_ATTENTION_BLOCK : n_positions;
+        for (size_t d = 0; d < head_dim; d++)
+            for (size_t p = 0; p < BNI_ATTENTION_BLOCK; p++) {
+                /* Up to 2 in magnitude, subnormals and zeros too. */
+                const uint32_t mask = values == VALUES_ANY_BITS ? 0xffffu : 0xbfffu;
+                const bool is_valid = p < n_valid;
+                const uint32_t garbage = n_positions % 2 == 0 ? 0x7e00 : 0x7bff;
+                k[d * BNI_ATTENTION_BLOCK + p] =
+                    (uint16_t)(is_valid ? random_bits(random) & mask : garbage);
+                v[p * head_dim + d] =
+                    (uint16_t)(is_valid ? random_bits(random) & mask : garbage);
+            }
+        for (size_t t = 0; t <= n_tables; t++) {
+            const struct bni_kernels *table =
+                t == 0 ? &bni_kernels_scalar : tables[t - 1];
+            table->attention_block(q, k, v, head_dim, n_valid, 0.25f, &states[t],
+                                   acc[t]);
+            assert_same_floats(&states[0].max, &states[t].max, 1,
+                               "%s: max, head_dim %zu, %zu positions", table->name,
+                               head_dim, n_positions);
+            assert_same_floats(&states[0].sum, &states[t].sum, 1,
+                               "%s: sum, head_dim %zu, %zu positions", table->name,
+                               head_dim, n_positions);
+            assert_same_floats(acc[0], acc[t], head_dim,
+                               "%s: values, head_dim %zu, %zu positions", table->name,
+                               head_dim, n_positions);
+            if (values == VALUES_ORDINARY)
+                for (size_t d = 0; d < head_dim; d++) assert_true(isfinite(acc[t][d]));
+        }
+    }
+    for (size_t t = 0; t <= n_tables; t++) free(acc[t]);
+    free(v);
+    free(k);
+    free(q);
+}
+
+static void attention_agrees_for_every_number_of_positions(void **state)
+{
+    (void)state;
+    struct random random = random_start();
+    static const size_t head_dims[] = {2, 6, 14, 34, 64, 80, 96, 100, 128, 256};
+    for (size_t i = 0; i < sizeof(head_dims) / sizeof(head_dims[0]); i++)
+        for (size_t n_positions = 1; n_positions <= BNI_ATTENTION_BLOCK; n_positions++)
+            check_attention(&random, head_dims[i], n_positions, VALUES_ORDINARY);
+}
+
+static void attention_agrees_on_wild_values(void **state)
+{
+    (void)state;
+    struct random random = random_start();
+    for (size_t round = 0; round < 60; round++)
+        for (int values = 0; values < N_VALUES; values++)
+            check_attention(&random, 2 + 2 * (round % 20), 1 + (round * 7) % 32,
+                            (enum values)values);
+}
+
+/* Every position's score underflows to a zero, of either sign: states hold +0. */
+static void attention_agrees_on_zeros_of_both_signs(void **state)
+{
+    (void)state;
+    struct random random = random_start();
+    const float q[2] = {0x1p-149f, 0.0f};
+    for (size_t n_positions = 1; n_positions <= BNI_ATTENTION_BLOCK; n_positions++) {
+        uint16_t k[2 * BNI_ATTENTION_BLOCK] = {0};
+        uint16_t v[BNI_ATTENTION_BLOCK * 2] = {0};
+        for (size_t p = 0; p < BNI_ATTENTION_BLOCK; p++)
+            k[p] =
+                n_positions % 2 == 0 || random_bits(&random) % 2 == 0 ? 0xbc00 : 0x3c00;
+        FOR_EACH_TABLE(table)
+        {
+            struct bni_attention_state softmax = {-INFINITY, 0.0f};
+            float acc[2] = {0};
+            table->attention_block(q, k, v, 2, n_positions, 0.25f, &softmax, acc);
+            const float zero = 0.0f;
+            assert_same_floats(&zero, &softmax.max, 1, "%s: max", table->name);
+            assert_true(softmax.sum == (float)n_positions);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(quantize_agrees),
+        cmocka_unit_test(quantize_agrees_on_ties),
+        cmocka_unit_test(widen_agrees_for_all_bits),
+        cmocka_unit_test(widen_agrees_for_every_remainder_at_odd_addresses),
+        cmocka_unit_test(store_f16_agrees),
+        cmocka_unit_test(store_f16_agrees_where_it_rounds),
+        cmocka_unit_test(rms_norm_agrees),
+        cmocka_unit_test(rope_agrees),
+        cmocka_unit_test(elementwise_operations_agree),
+        cmocka_unit_test(exp_agrees_down_to_its_lower_edge),
+        cmocka_unit_test(exp_agrees_up_to_its_upper_edge),
+        cmocka_unit_test(attention_agrees_for_every_number_of_positions),
+        cmocka_unit_test(attention_agrees_on_wild_values),
+        cmocka_unit_test(attention_agrees_on_zeros_of_both_signs),
+    };
+    return cmocka_run_group_tests(tests, find_tables, NULL);
+}
