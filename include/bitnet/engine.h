@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bitnet/engine.h - text generation for any number of callers at once.
+ *
+ *   bitnet_model    weights and tokenizer. Immutable once loaded: share one
+ *                   among any number of threads and engines.
+ *   bitnet_engine   a model at work: KV cache and scheduler. Callers are merged
+ *                   into one batch per step.
+ *   bitnet_request  one generation in flight.
+ *
+ * A request's tokens depend on the model, the prompt, the sampling options and
+ * the seed, and on nothing else: not on the number of threads, nor on who else
+ * is calling. docs/numerics.md says how.
+ *
+ * Functions that can fail return bitnet_status and write their results through
+ * their last parameters, only on BITNET_OK unless a comment says otherwise;
+ * bitnet_last_error() has the sentence. Pointers are borrowed for the call.
+ */
+#ifndef BITNET_ENGINE_H
+#define BITNET_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <bitnet/clock.h>
+#include <bitnet/export.h>
+#include <bitnet/model.h>
+#include <bitnet/status.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct bitnet_engine bitnet_engine;
+typedef struct bitnet_request bitnet_request;
+
+typedef struct bitnet_engine_options {
+    size_t struct_size;    /* sizeof(bitnet_engine_options) in the caller */
+    uint32_t n_ctx;        /* tokens per request, prompt included; 0 = the model's */
+    uint32_t max_batch;    /* requests in one step; the others wait */
+    uint32_t max_requests; /* admitted: running and waiting; then QUEUE_FULL */
+    uint32_t step_tokens;  /* rows in one step: decodes first, then prompt chunks;
+                                   bounds how long a long prompt holds up the others */
+    uint64_t max_prompt_tokens; /* of the requests that wait; bounds their delay */
+    uint64_t kv_cache_bytes;    /* for all requests together;
+                                   0 = room for `max_batch` of them, at most 2 GiB */
+} bitnet_engine_options;
+
+/*
+ * Returns the defaults. Edit what differs.
+ *
+ * Thread safety: any thread.
+ */
+static inline bitnet_engine_options bitnet_engine_options_default(void)
+{
+    bitnet_engine_options options = {
+        sizeof(bitnet_engine_options), 0, 32, 256, 128, 262144, 0};
+    return options;
+}
+
+/*
+ * Tells how many bytes an engine with these options will hold, the model's own
+ * bytes not counted: KV cache, scratch, queues and the scheduler's stack. The
+ * engine never holds more.
+ *
+ * Returns as bitnet_engine_create() does for the same arguments.
+ *
+ * Thread safety: any thread.
+ */
+BITNET_API bitnet_status bitnet_engine_memory_bound(
+    const bitnet_model *model, const bitnet_engine_options *options, uint64_t *n_bytes);
+
+/*
+ * Creates an engine for `model`, of which it takes its own reference, and starts
+ * its scheduler thread. NULL `options` are the defaults. The compute threads are
+ * the process's, shared by all engines: see bitnet/thread_manager.h.
+ *
+ * Returns
+ *   BITNET_OK
+ *   BITNET_ERROR_INVALID_ARGUMENT       a NULL, bad options, or a KV cache too small
+ *                                       for one request
+ *   BITNET_ERROR_UNSUPPORTED_OPERATION  the model was loaded without its weights
+ *   BITNET_ERROR_OUT_OF_MEMORY
+ *   BITNET_ERROR_INTERNAL               the system refused a thread
+ *
+ * Thread safety: any thread.
+ */
+BITNET_API bitnet_status bitnet_engine_create(bitnet_model *model,
+                                              const bitnet_engine_options *options,
+                                              bitnet_engine **out);
+
+/*
+ * Stops admission, cancels every request, waits until the scheduler has ended, and
+ * frees the engine. Threads inside bitnet_generate() or bitnet_generate_async() come
+ * back with BITNET_ERROR_CANCELLED or BITNET_ERROR_SHUT_DOWN. Requests that are still
+ * held stay readable until they are released. NULL does nothing.
+ *
+ * Returns BITNET_OK, or BITNET_ERROR_THREAD_SAFETY from inside one of this engine's
+ * own callbacks (nothing has happened then).
+ *
+ * Thread safety: one thread, once. Generations may be under way; no other call that
+ * names the engine may, and none may begin afterwards.
+ */
+BITNET_API bitnet_status bitnet_engine_destroy(bitnet_engine *engine);
+
+/*
+ * Cancels every request the engine has now, and every call that waits for room in
+ * its queue. Requests that come later are not touched.
+ *
+ * Thread safety: any thread, a callback included. Does not block.
+ */
+BITNET_API void bitnet_engine_cancel_all(bitnet_engine *engine);
+
+/* What a call does when the engine has no room for its request. */
+typedef enum bitnet_when_full {
+    BITNET_WHEN_FULL_WAIT = 0,  /* until there is room, or the request's deadline */
+    BITNET_WHEN_FULL_REFUSE = 1 /* return BITNET_ERROR_QUEUE_FULL at once */
+} bitnet_when_full;
+
+/*
+ * Receives the next piece of text: whole UTF-8 characters, `text_len` bytes, not
+ * NUL-terminated, valid until the callback returns. Return false to stop the
+ * request: it ends as cancelled.
+ *
+ * Runs on the thread that called bitnet_generate() or bitnet_request_wait(), without
+ * locks. It may call any function except those that wait for this very request or
+ * destroy its engine, which refuse with BITNET_ERROR_THREAD_SAFETY.
+ */
+typedef bool (*bitnet_text_fn)(void *user, const char *text, size_t text_len);
+
+/*
+ * How the next token is chosen. In this order: the repetition penalty; with
+ * `temperature` 0 the most likely token (the lower id of equals); otherwise top-k,
+ * top-p, min-p, then the temperature, then a draw. The n-th random number of a
+ * request is a hash of (seed, n), so a seed names one answer.
+ */
+typedef struct bitnet_generate_options {
+    size_t struct_size;     /* sizeof(bitnet_generate_options) in the caller */
+    uint32_t max_tokens;    /* to generate; 0 = as many as the context holds */
+    uint32_t top_k;         /* 0 = all */
+    float temperature;      /* 0 = greedy; at most 100 */
+    float top_p;            /* from 1e-6 to 1; 1 = off */
+    float min_p;            /* in [0, 1]; 0 = off */
+    float repeat_penalty;   /* in [0.1, 10]; 1 = off */
+    uint32_t repeat_last_n; /* tokens the penalty looks back, prompt included; 0 = off,
+                                 at most 4096 */
+    uint64_t seed;
+    uint64_t deadline_ns; /* see bitnet/clock.h; BITNET_NO_DEADLINE */
+    bitnet_when_full when_full;
+    bool ignores_eos;                  /* do not stop at an end-of-generation token */
+    bool parse_special;                /* in the prompt; see bitnet_tokenize() */
+    bitnet_text_fn on_text;            /* or NULL */
+    void *user;                        /* handed to on_text */
+    const bitnet_token *prompt_tokens; /* instead of text: used if `prompt` is NULL */
+    size_t n_prompt_tokens;
+    bool keeps_logits; /* for tests and tools: the result has every row of them */
+} bitnet_generate_options;
+
+/*
+ * Returns the defaults. Edit what differs.
+ *
+ * Thread safety: any thread.
+ */
+static inline bitnet_generate_options bitnet_generate_options_default(void)
+{
+    bitnet_generate_options options;
+    unsigned char *bytes = (unsigned char *)&options;
+    for (size_t i = 0; i < sizeof(options); i++) bytes[i] = 0;
+    options.struct_size = sizeof(options);
+    options.max_tokens = 128;
+    options.top_k = 40;
+    options.temperature = 0.8f;
+    options.top_p = 0.95f;
+    options.min_p = 0.05f;
+    options.repeat_penalty = 1.0f;
+    options.repeat_last_n = 64;
+    options.deadline_ns = BITNET_NO_DEADLINE;
+    return options;
+}
+
+/* Why a generation ended. */
+typedef enum bitnet_finish {
+    BITNET_FINISH_NONE = 0,   /* it has not */
+    BITNET_FINISH_STOP = 1,   /* an end-of-generation token */
+    BITNET_FINISH_LENGTH = 2, /* max_tokens, or the context is full */
+    BITNET_FINISH_CANCELLED = 3,
+    BITNET_FINISH_DEADLINE = 4,
+    BITNET_FINISH_ERROR = 5
+} bitnet_finish;
+
+/*
+ * Returns "stop", "length", "cancelled", "deadline", "error" or "none". Static.
+ *
+ * Thread safety: any thread.
+ */
+BITNET_API const char *bitnet_finish_name(bitnet_finish finish);
+
+typedef struct bitnet_result {
+    size_t struct_size;   /* set by the library */
+    char *text;           /* valid UTF-8, NUL-terminated; never NULL once filled */
+    size_t text_len;      /* bytes, without the NUL */
+    bitnet_token *tokens; /* generated; an end-of-generation token is not among them */
+    size_t n_tokens;
+    size_t n_prompt_tokens;
+    float *logits; /* [n_logit_rows][n_vocab], if keeps_logits: what each
+                                  generated token, and the one that ended it, came from */
+    size_t n_logit_rows;
+    bitnet_finish finish;
+    uint64_t
+        time_to_first_token_ns; /* from the call, waiting included; 0 if none came */
+    uint64_t total_ns;          /* from the call to the last token */
+} bitnet_result;
+
+/*
+ * Frees what a result points to and zeroes it. NULL, and a zeroed result, do nothing.
+ *
+ * Thread safety: one thread at a time per result.
+ */
+BITNET_API void bitnet_result_release(bitnet_result *result);
+
+/*
+ * Generates text for the NUL-terminated `prompt` and returns when it is finished.
+ * Calls from other threads run at the same time, in the same batch, and change
+ * neither this call's tokens nor their order. NULL `options` are the defaults.
+ *
+ * Returns
+ *   BITNET_OK                             finished: stop or length
+ *   BITNET_ERROR_CANCELLED                on_text said so, or bitnet_engine_cancel_all()
+ *   BITNET_ERROR_TIMED_OUT                the deadline passed
+ *   BITNET_ERROR_QUEUE_FULL               no room, and the options said not to wait
+ *   BITNET_ERROR_CONTEXT_LENGTH_EXCEEDED  the prompt leaves no room for a token, or
+ *                                         prompt + max_tokens exceed n_ctx
+ *   BITNET_ERROR_INVALID_ARGUMENT         a NULL, bad options, or a bad prompt token
+ *   BITNET_ERROR_THREAD_SAFETY            called where waiting would never end
+ *   BITNET_ERROR_SHUT_DOWN                the engine is being destroyed
+ *   BITNET_ERROR_INFERENCE_FAILED         the model gave numbers that are not finite
+ *   BITNET_ERROR_OUT_OF_MEMORY
+ * On BITNET_OK, CANCELLED, TIMED_OUT and INFERENCE_FAILED `*result` is filled with
+ * what there is; otherwise it is zeroed. Release it with bitnet_result_release().
+ *
+ * Thread safety: any thread. Blocks.
+ */
+BITNET_API bitnet_status bitnet_generate(bitnet_engine *engine,
+                                         const bitnet_generate_options *options,
+                                         const char *prompt, bitnet_result *result);
+
+/*
+ * Starts a generation and returns as soon as it is admitted; `*out` is a handle,
+ * to be released. bitnet_generate() is this and bitnet_request_wait(). The
+ * generation does not wait for whoever takes its tokens with bitnet_request_next()
+ * or bitnet_request_wait(): there is room for all of them, so a slow consumer holds
+ * up nobody. `options->on_text` is called by bitnet_request_wait().
+ *
+ * Returns as bitnet_generate() does before the generation begins.
+ *
+ * Thread safety: any thread. Blocks only while the queue is full, if so asked.
+ */
+BITNET_API bitnet_status bitnet_generate_async(bitnet_engine *engine,
+                                               const bitnet_generate_options *options,
+                                               const char *prompt,
+                                               bitnet_request **out);
+
+/*
+ * Takes the next token and its piece of text, waiting for it until `deadline_ns`.
+ * `*text` is whole UTF-8 characters, possibly none, `*text_len` bytes, valid until
+ * the next call on this request. `token`, `text` and `text_len` may be NULL. After
+ * the last token one call may bring text alone, with BITNET_NO_TOKEN.
+ *
+ * Returns
+ *   BITNET_OK                 a token
+ *   BITNET_ERROR_TIMED_OUT    the request's deadline passed, or `deadline_ns` did: tell
+ *                             them apart by bitnet_request_finish()
+ *   BITNET_ERROR_SHUT_DOWN    there is nothing more: finished in good order
+ *   any other                 how the request failed, after its last token was taken
+ *
+ * Thread safety: one thread at a time per request. Blocks.
+ */
+BITNET_API bitnet_status bitnet_request_next(bitnet_request *request,
+                                             uint64_t deadline_ns, bitnet_token *token,
+                                             const char **text, size_t *text_len);
+
+/*
+ * Takes what is left of the request, calls its on_text for each piece, and fills
+ * `*result`, tokens that bitnet_request_next() has taken before included.
+ *
+ * Returns as bitnet_generate() does.
+ *
+ * Thread safety: one thread at a time per request. Blocks.
+ */
+BITNET_API bitnet_status bitnet_request_wait(bitnet_request *request,
+                                             bitnet_result *result);
+
+/*
+ * Asks the request to end; it does within one step, or at once if it has not begun.
+ * Sticky, and harmless on a request that has ended.
+ *
+ * Thread safety: any thread, a callback included. Does not block.
+ */
+BITNET_API void bitnet_request_cancel(bitnet_request *request);
+
+/*
+ * Returns why the request ended, BITNET_FINISH_NONE while it has not.
+ *
+ * Thread safety: any thread.
+ */
+BITNET_API bitnet_finish bitnet_request_finish(const bitnet_request *request);
+
+/*
+ * Cancels the request if it is under way and gives up the handle. NULL does nothing.
+ *
+ * Thread safety: one thread, once, after the last other call on the request.
+ */
+BITNET_API void bitnet_request_release(bitnet_request *request);
+
+typedef struct bitnet_engine_stats {
+    size_t struct_size; /* set by the caller: sizeof(bitnet_engine_stats) */
+    uint32_t n_running; /* requests that have a place in the batch */
+    uint32_t n_waiting; /* admitted, not yet running */
+    uint32_t n_blocked; /* calls that wait for room, not admitted */
+    uint32_t kv_pages_used;
+    uint32_t kv_pages_total;
+    uint64_t n_admitted; /* since creation; = running + waiting + ended */
+    uint64_t n_ended;
+    uint64_t n_refused; /* calls that found no room and did not want to wait */
+    uint64_t n_steps;
+    uint64_t n_rows; /* tokens computed, prompt and generated */
+    uint64_t n_generated;
+    uint32_t kv_page_positions; /* tokens in a page */
+} bitnet_engine_stats;
+
+/*
+ * Fills `stats`, whose struct_size the caller has set, without stopping the engine.
+ *
+ * Returns BITNET_OK, or BITNET_ERROR_INVALID_ARGUMENT.
+ *
+ * Thread safety: any thread.
+ */
+BITNET_API bitnet_status bitnet_engine_get_stats(bitnet_engine *engine,
+                                                 bitnet_engine_stats *stats);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * forward.c - the forward graph, as a straight line of joins.
+ *
+ * Every step of the graph is one run of the compute team over a range: rows for
+ * what is done to a row alone (norm, quantise, rotate), output rows of the weight
+ * matrix for a product, (row, kv head) pairs for attention. The trampolines below
+ * are all that joins kernels, which know no threads, to the team, which knows no
+ * matrices. For each layer:
+ *
+ *     rows      x += previous product; h = RMS(x; attn_norm); quantise
+ *     outputs   q, k, v          (one range over the three matrices)
+ *     rows      rotate q and k; append k and v to the cache
+ *     pairs     attention
+ *     rows      sub-norm; quantise
+ *     outputs   attention output
+ *     rows      x += ; h = RMS(x; ffn_norm); quantise
+ *     outputs   gate, up         (one range over the two)
+ *     rows      activation * up; sub-norm; quantise
+ *     outputs   down
+ *
+ * The order of every sum is in docs/numerics.md.
+ */
+#include "engine/forward.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/size.h"
+
+enum {
+    /* Work below this is not worth another thread: measured on 2 cores with the
+     * shipped model, where a join costs about a microsecond. */
+    ROWS_PER_PIECE = 2,
+    OUTPUTS_PER_PIECE = 32,
+    HEAD_OUTPUTS_PER_PIECE = 64,
+};
+
+struct pass {
+    const struct bni_forward *forward;
+    const struct bitnet_model *model;
+    const struct bni_kernels *kernels;
+    struct bni_workspace *ws;
+    struct bni_team *team;
+    const struct bni_row *rows;
+    size_t n_rows;
+    uint32_t layer_index;
+    const struct bni_layer *layer;
+    size_t n_q;  /* columns of q in `projected`: n_heads * head_dim */
+    size_t n_kv; /* of k, and of v */
+};
+
+/* ---- one row at a time ------------------------------------------------------- */
+
+static float *row_of(float *array, size_t row, size_t n_columns)
+{
+    return array + row * n_columns;
+}
+
+static void quantise_row(const struct pass *pass, size_t row, const float *values,
+                         size_t n)
+{
+    pass->kernels->quantize(values, n, pass->ws->quantised + row * n,
+                            &pass->ws->scales[row], &pass->ws->sums[row]);
+}
+
+static void norm_and_quantise_row(const struct pass *pass, size_t row,
+                                  const float *gain)
+{
+    const struct bni_hparams *hp = &pass->model->hparams;
+    float *normed = row_of(pass->ws->normed, row, hp->n_embd);
+    pass->kernels->rms_norm(row_of(pass->ws->x, row, hp->n_embd), gain, hp->n_embd,
+                            hp->rms_norm_epsilon, normed);
+    quantise_row(pass, row, normed, hp->n_embd);
+}
+
+static void embed_rows(void *user, size_t begin, size_t end)
+{
+    const struct pass *pass = user;
+    const struct bni_dense_weight *embedding = &pass->model->embedding;
+    static const size_t bytes_per_value[BNI_DENSE_N_TYPES] = {
+        [BNI_DENSE_F32] = 4, [BNI_DENSE_F16] = 2, [BNI_DENSE_BF16] = 2};
+    const size_t row_bytes = embedding->n_cols * bytes_per_value[embedding->type];
+    for (size_t i = begin; i < end; i++) {
+        const char *values =
+            (const char *)embedding->values + (size_t)pass->rows[i].token * row_bytes;
+        pass->kernels->widen[embedding->type](values, embedding->n_cols,
+                                              row_of(pass->ws->x, i,
+                                                     embedding->n_cols));
+    }
+}
+
+static void add_product(const struct pass *pass, size_t row)
+{
+    const size_t n_embd = pass->model->hparams.n_embd;
+    pass->kernels->add(row_of(pass->ws->x, row, n_embd),
+                       row_of(pass->ws->projected, row, n_embd), n_embd);
+}
+
+static void begin_attention_rows(void *user, size_t begin, size_t end)
+{
+    const struct pass *pass = user;
+    for (size_t i = begin; i < end; i++) {
+        if (pass->layer_index > 0) add_product(pass, i); /* the last layer's down */
+        norm_and_quantise_row(pass, i, pass->layer->attn_norm);
+    }
+}
+
+static void begin_ffn_rows(void *user, size_t begin, size_t end)
+{
+    const struct pass *pass = user;
+    for (size_t i = begin; i < end; i++) {
+        add_product(pass, i);
+        norm_and_quantise_row(pass, i, pass->layer->ffn_norm);
+    }
+}
+
+static void rotate(const struct pass *pass, float *heads, size_t n_heads,
+                   uint32_t position)
+{
+    const struct bni_rope_table *rope = pass->forward->rope;
+    const size_t head_dim = pass->model->hparams.head_dim;
+    const float *cos = rope->cos + position * rope->half_dim;
+    const float *sin = rope->sin + position * rope->half_dim;
+    const bool is_neox = pass->model->architecture->rope_style == BNI_ROPE_NEOX;
+    for (size_t h = 0; h < n_heads; h++) {
+        float *head = heads + h * head_dim;
+        if (is_neox)
+            pass->kernels->rope_neox(head, cos, sin, head_dim);
+        else
+            pass->kernels->rope_adjacent(head, cos, sin, head_dim);
+    }
+}
+
+/* Rotates a row's q and k in place and puts k and v where their position belongs. */
+static void append_rows(void *user, size_t begin, size_t end)
+{
+    const struct pass *pass = user;
+    const struct bni_hparams *hp = &pass->model->hparams;
+    for (size_t i = begin; i < end; i++) {
+        const struct bni_row *row = &pass->rows[i];
+        float *q = row_of(pass->ws->projected, i, pass->n_q + 2 * pass->n_kv);
+        float *k = q + pass->n_q;
+        const float *v = k + pass->n_kv;
+        rotate(pass, q, hp->n_heads, row->position);
+        rotate(pass, k, hp->n_kv_heads, row->position);
+
+        const uint32_t page = row->pages[row->position / BNI_KV_PAGE_POSITIONS];
+        const size_t slot = row->position % BNI_KV_PAGE_POSITIONS;
+        for (uint32_t g = 0; g < hp->n_kv_heads; g++) {
+            uint16_t *keys =
+                bni_kv_keys(pass->forward->cache, page, pass->layer_index, g);
+            uint16_t *values =
+                bni_kv_values(pass->forward->cache, page, pass->layer_index, g);
+            pass->kernels->store_f16(k + g * hp->head_dim, hp->head_dim, keys + slot,
+                                     BNI_KV_PAGE_POSITIONS);
+            pass->kernels->store_f16(v + g * hp->head_dim, hp->head_dim,
+                                     values + slot * hp->head_dim, 1);
+        }
+    }
+}
+
+/* One query head of one row over all positions up to its own, a page at a time. */
+static void attend(const struct pass *pass, const struct bni_row *row, uint32_t kv_head,
+                   const float *q, float *out)
+{
+    const struct bni_hparams *hp = &pass->model->hparams;
+    const float scale = 1.0f / sqrtf((float)hp->head_dim);
+    struct bni_attention_state state = {.max = -INFINITY, .sum = 0.0f};
+    memset(out, 0, hp->head_dim * sizeof(*out));
+
+    const uint32_t n_positions = row->position + 1;
+    for (uint32_t first = 0; first < n_positions; first += BNI_KV_PAGE_POSITIONS) {
+        const uint32_t page = row->pages[first / BNI_KV_PAGE_POSITIONS];
+        pass->kernels->attention_block(
+            q, bni_kv_keys(pass->forward->cache, page, pass->layer_index, kv_head),
+            bni_kv_values(pass->forward->cache, page, pass->layer_index, kv_head),
+            hp->head_dim, bni_size_min(n_positions - first, BNI_KV_PAGE_POSITIONS),
+            scale, &state, out);
+    }
+    for (size_t d = 0; d < hp->head_dim; d++) out[d] /= state.sum;
+}
+
+/* Item i is (row, kv head): the query heads that share a kv head stay together. */
+static void attend_pairs(void *user, size_t begin, size_t end)
+{
+    const struct pass *pass = user;
+    const struct bni_hparams *hp = &pass->model->hparams;
+    const size_t n_group = hp->n_heads / hp->n_kv_heads;
+    for (size_t i = begin; i < end; i++) {
+        const size_t r = i / hp->n_kv_heads;
+        const uint32_t kv_head = (uint32_t)(i % hp->n_kv_heads);
+        const float *q = row_of(pass->ws->projected, r, pass->n_q + 2 * pass->n_kv);
+        float *out = row_of(pass->ws->attended, r, pass->n_q);
+        for (size_t h = kv_head * n_group; h < (kv_head + 1) * n_group; h++)
+            attend(pass, &pass->rows[r], kv_head, q + h * hp->head_dim,
+                   out + h * hp->head_dim);
+    }
+}
+
+static void end_attention_rows(void *user, size_t begin, size_t end)
+{
+    const struct pass *pass = user;
+    const float *gain = pass->layer->attn_sub_norm;
+    for (size_t i = begin; i < end; i++) {
+        float *attended = row_of(pass->ws->attended, i, pass->n_q);
+        if (gain != NULL)
+            pass->kernels->rms_norm(attended, gain, pass->n_q,
+                                    pass->model->hparams.rms_norm_epsilon, attended);
+        quantise_row(pass, i, attended, pass->n_q);
+    }
+}
+
+static void end_ffn_rows(void *user, size_t begin, size_t end)
+{
+    const struct pass *pass = user;
+    const struct bni_hparams *hp = &pass->model->hparams;
+    const bool is_relu2 = pass->model->architecture->activation == BNI_ACTIVATION_RELU2;
+    for (size_t i = begin; i < end; i++) {
+        const float *gate = row_of(pass->ws->projected, i, 2 * (size_t)hp->n_ff);
+        const float *up = gate + hp->n_ff;
+        float *out = row_of(pass->ws->normed, i, hp->n_ff);
+        if (is_relu2)
+            pass->kernels->relu2_mul(gate, up, hp->n_ff, out);
+        else
+            pass->kernels->silu_mul(gate, up, hp->n_ff, out);
+        if (pass->layer->ffn_sub_norm != NULL)
+            pass->kernels->rms_norm(out, pass->layer->ffn_sub_norm, hp->n_ff,
+                                    hp->rms_norm_epsilon, out);
+        quantise_row(pass, i, out, hp->n_ff);
+    }
+}
+
+/* ---- products ------------------------------------------------------------------ */
+
+/* Matrices that read the same activations, side by side in one row of outputs. */
+struct product {
+    const struct pass *pass;
+    const struct bni_ternary_weight *weights[3];
+    size_t n_weights;
+    size_t n_outputs; /* of all together: the stride of `projected` */
+};
+
+static void multiply_outputs(void *user, size_t begin, size_t end)
+{
+    const struct product *product = user;
+    const struct bni_workspace *ws = product->pass->ws;
+    size_t first = 0; /* of the current matrix among all outputs */
+    for (size_t w = 0; w < product->n_weights; w++) {
+        const struct bni_ternary_weight *weight = product->weights[w];
+        const size_t last = first + weight->n_rows;
+        const size_t from = bni_size_max(begin, first);
+        const size_t to = bni_size_min(end, last);
+        if (from < to) {
+            const struct bni_ternary_args args = {
+                .codes = weight->codes,
+                .w_scale = weight->scale,
+                .n_cols = weight->n_cols,
+                .q = ws->quantised,
+                .x_scale = ws->scales,
+                .q_sum = ws->sums,
+                .n_x = product->pass->n_rows,
+                .out = ws->projected + first,
+                .out_stride = product->n_outputs,
+            };
+            product->pass->kernels->ternary_matmul(&args, from - first, to - first);
+        }
+        first = last;
+    }
+}
+
+static void multiply(const struct pass *pass, const struct bni_ternary_weight *a,
+                     const struct bni_ternary_weight *b,
+                     const struct bni_ternary_weight *c)
+{
+    struct product product = {.pass = pass, .weights = {a, b, c}};
+    while (product.n_weights < 3 && product.weights[product.n_weights] != NULL)
+        product.n_outputs += product.weights[product.n_weights++]->n_rows;
+    bni_team_run(pass->team, product.n_outputs, OUTPUTS_PER_PIECE, multiply_outputs,
+                 &product);
+}
+
+struct head_product {
+    const struct pass *pass;
+    size_t n_logit_rows;
+};
+
+static void multiply_head(void *user, size_t begin, size_t end)
+{
+    const struct head_product *product = user;
+    const struct pass *pass = product->pass;
+    const struct bni_dense_weight *head = &pass->model->head;
+    const struct bni_dense_args args = {
+        .weights = head->values,
+        .n_cols = head->n_cols,
+        .x = pass->ws->final,
+        .n_x = product->n_logit_rows,
+        .out = pass->ws->logits,
+        .out_stride = head->n_rows,
+    };
+    pass->kernels->dense_matmul[head->type](&args, begin, end);
+}
+
+/* The rows that want logits: last product, final norm, output head. */
+static void run_head(const struct pass *pass)
+{
+    const struct bni_hparams *hp = &pass->model->hparams;
+    struct head_product product = {.pass = pass};
+    for (size_t i = 0; i < pass->n_rows; i++) {
+        if (!pass->rows[i].wants_logits) continue;
+        add_product(pass, i);
+        pass->kernels->rms_norm(row_of(pass->ws->x, i, hp->n_embd),
+                                pass->model->output_norm, hp->n_embd,
+                                hp->rms_norm_epsilon,
+                                row_of(pass->ws->final, product.n_logit_rows++,
+                                       hp->n_embd));
+    }
+    if (product.n_logit_rows == 0) return;
+    bni_team_run(pass->team, hp->n_vocab, HEAD_OUTPUTS_PER_PIECE, multiply_head,
+                 &product);
+}
+
+/* ---- the graph ------------------------------------------------------------------- */
+
+bool bni_forward_run(const struct bni_forward *forward, struct bni_team *team,
+                     const struct bni_row *rows, size_t n_rows, bni_layer_fn on_layer,
+                     void *user)
+{
+    const struct bni_hparams *hp = &forward->model->hparams;
+    struct pass pass = {
+        .forward = forward,
+        .model = forward->model,
+        .kernels = forward->kernels,
+        .ws = forward->workspace,
+        .team = team,
+        .rows = rows,
+        .n_rows = n_rows,
+        .n_q = (size_t)hp->n_heads * hp->head_dim,
+        .n_kv = (size_t)hp->n_kv_heads * hp->head_dim,
+    };
+    bni_team_run(team, n_rows, ROWS_PER_PIECE, embed_rows, &pass);
+
+    for (; pass.layer_index < hp->n_layers; pass.layer_index++) {
+        if (on_layer != NULL && !on_layer(user)) return false;
+        const struct bni_layer *layer = &pass.model->layers[pass.layer_index];
+        pass.layer = layer;
+
+        bni_team_run(team, n_rows, ROWS_PER_PIECE, begin_attention_rows, &pass);
+        multiply(&pass, &layer->q, &layer->k, &layer->v);
+        bni_team_run(team, n_rows, ROWS_PER_PIECE, append_rows, &pass);
+        bni_team_run(team, n_rows * hp->n_kv_heads, 1, attend_pairs, &pass);
+        bni_team_run(team, n_rows, ROWS_PER_PIECE, end_attention_rows, &pass);
+        multiply(&pass, &layer->output, NULL, NULL);
+
+        bni_team_run(team, n_rows, ROWS_PER_PIECE, begin_ffn_rows, &pass);
+        multiply(&pass, &layer->gate, &layer->up, NULL);
+        bni_team_run(team, n_rows, ROWS_PER_PIECE, end_ffn_rows, &pass);
+        multiply(&pass, &layer->down, NULL, NULL);
+    }
+    run_head(&pass);
+    return true;
+}

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * generate.c - the consumer's side of a request, in the thread that asked.
+ *
+ * Tokens are taken one at a time as the scheduler appends them, detokenised here
+ * and handed to the caller's callback without a lock held. bitnet_generate() is
+ * bitnet_generate_async() and bitnet_request_wait(); everything goes through
+ * take_next().
+ *
+ * One thread at a time consumes a request. A flag holds others off, and so also
+ * refuses a callback that waits for its own request. Frames of running callbacks
+ * hang in a thread-local list, so that destroying an engine from inside one of its
+ * callbacks is seen and refused.
+ */
+#include "engine/engine.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/options.h"
+#include "threads/compute.h"
+
+/* A callback under way on this thread, and the one it was called within. */
+struct callback_frame {
+    const bitnet_engine *engine;
+    const struct callback_frame *outer;
+};
+
+static _Thread_local const struct callback_frame *innermost_callback;
+
+bool bni_is_inside_callback_of(const bitnet_engine *engine)
+{
+    for (const struct callback_frame *f = innermost_callback; f != NULL; f = f->outer)
+        if (f->engine == engine) return true;
+    return false;
+}
+
+const char *bitnet_finish_name(bitnet_finish finish)
+{
+    switch (finish) {
+    case BITNET_FINISH_NONE: return "none";
+    case BITNET_FINISH_STOP: return "stop";
+    case BITNET_FINISH_LENGTH: return "length";
+    case BITNET_FINISH_CANCELLED: return "cancelled";
+    case BITNET_FINISH_DEADLINE: return "deadline";
+    case BITNET_FINISH_ERROR: return "error";
+    }
+    return "unknown";
+}
+
+/* ---- taking tokens -------------------------------------------------------------------- */
+
+static bool has_news(const bitnet_request *request) BNI_REQUIRES(request->lock)
+{
+    return request->n_produced > request->n_taken ||
+           request->finish != BITNET_FINISH_NONE;
+}
+
+/*
+ * Takes one token and puts its text into request->piece. With nothing more to take:
+ * once the held-back text if there is any, then how the request ended, SHUT_DOWN
+ * standing for a good end.
+ */
+static bitnet_status take_next(bitnet_request *request, uint64_t deadline_ns,
+                               bitnet_token *token, size_t *text_len)
+{
+    struct bni_error_record error;
+    *token = BITNET_NO_TOKEN;
+    *text_len = 0;
+
+    bni_mutex_lock(&request->lock);
+    while (!has_news(request)) {
+        if (bitnet_clock_ns() >= deadline_ns && deadline_ns != BITNET_NO_DEADLINE) {
+            bni_mutex_unlock(&request->lock);
+            return bni_error(
+                BITNET_ERROR_TIMED_OUT,
+                "bitnet_request_next: no token came before the deadline of "
+                "this call; the request goes on");
+        }
+        bni_cond_wait_until(&request->changed, &request->lock, deadline_ns);
+    }
+    const bool has_token = request->n_produced > request->n_taken;
+    if (has_token) *token = request->tokens[request->n_prompt + request->n_taken++];
+    error = request->error;
+    bni_mutex_unlock(&request->lock);
+
+    if (has_token) {
+        *text_len = bni_detokenizer_push(&request->detokenizer, *token, request->piece);
+        return BITNET_OK;
+    }
+    if (!request->is_flushed) {
+        request->is_flushed = true;
+        *text_len = bni_detokenizer_flush(&request->detokenizer, request->piece);
+        if (*text_len > 0) return BITNET_OK;
+    }
+    if (error.status == BITNET_OK)
+        return bni_error(BITNET_ERROR_SHUT_DOWN,
+                         "bitnet_request_next: the request has finished");
+    return bni_error_restore(&error);
+}
+
+static bool call_on_text(bitnet_request *request, size_t text_len)
+{
+    if (request->on_text == NULL || text_len == 0) return true;
+    const struct callback_frame frame = {request->engine, innermost_callback};
+    innermost_callback = &frame;
+    const bool goes_on = request->on_text(request->user, request->piece, text_len);
+    innermost_callback = frame.outer;
+    return goes_on;
+}
+
+/* Takes everything, until the end or until on_text says stop. */
+static bitnet_status consume(bitnet_request *request)
+{
+    while (!request->is_stopped) {
+        bitnet_token token;
+        size_t text_len;
+        const bitnet_status status =
+            take_next(request, BITNET_NO_DEADLINE, &token, &text_len);
+        if (status == BITNET_ERROR_SHUT_DOWN) return BITNET_OK;
+        if (status != BITNET_OK) return status;
+        request->is_stopped = !call_on_text(request, text_len);
+    }
+    bitnet_request_cancel(request);
+    return bni_error(BITNET_ERROR_CANCELLED,
+                     "generate: on_text stopped the request after %" PRIu32 " tokens",
+                     request->n_taken);
+}
+
+/* ---- results ---------------------------------------------------------------------------- */
+
+static bitnet_status copy_text(const bitnet_request *request, bitnet_result *result)
+{
+    size_t n_bytes = 0;
+    /* Twice through the detokeniser: to count, and to write. */
+    for (int pass = 0; pass < 2; pass++) {
+        struct bni_detokenizer detokenizer;
+        size_t n_written = 0;
+        if (pass == 1) {
+            result->text = bni_alloc(n_bytes + 1);
+            if (result->text == NULL) return bitnet_last_status();
+        }
+        bni_detokenizer_init(&detokenizer, request->detokenizer.tokenizer, false, true);
+        for (size_t i = 0; i <= result->n_tokens; i++) {
+            const size_t n_piece =
+                i < result->n_tokens
+                    ? bni_detokenizer_push(&detokenizer, result->tokens[i],
+                                           request->piece)
+                    : bni_detokenizer_flush(&detokenizer, request->piece);
+            if (pass == 1) memcpy(result->text + n_written, request->piece, n_piece);
+            n_written += n_piece;
+        }
+        n_bytes = n_written;
+    }
+    result->text[n_bytes] = '\0';
+    result->text_len = n_bytes;
+    return BITNET_OK;
+}
+
+static bitnet_status fill_result(bitnet_request *request, bitnet_result *result)
+{
+    const size_t n_vocab = request->engine->model->hparams.n_vocab;
+    *result = (bitnet_result){.struct_size = sizeof(*result)};
+    result->n_tokens = request->n_taken;
+    result->n_prompt_tokens = request->n_prompt;
+
+    bni_mutex_lock(&request->lock);
+    /* What was made after on_text said stop was never asked for. */
+    result->n_logit_rows =
+        request->is_stopped ? request->n_taken : request->n_logit_rows;
+    result->finish = request->is_stopped ? BITNET_FINISH_CANCELLED : request->finish;
+    if (request->first_token_ns != 0) {
+        result->time_to_first_token_ns =
+            request->first_token_ns - request->submitted_ns;
+        result->total_ns = request->last_token_ns - request->submitted_ns;
+    }
+    bni_mutex_unlock(&request->lock);
+
+    /* The rest is behind what the counts cover, which nobody writes any more. */
+    result->tokens = bni_alloc(result->n_tokens * sizeof(*result->tokens));
+    if (result->tokens == NULL) return bitnet_last_status();
+    memcpy(result->tokens, request->tokens + request->n_prompt,
+           result->n_tokens * sizeof(*result->tokens));
+    if (request->logits != NULL) {
+        const size_t n_bytes = result->n_logit_rows * n_vocab * sizeof(float);
+        result->logits = bni_alloc(n_bytes);
+        if (result->logits == NULL) return bitnet_last_status();
+        memcpy(result->logits, request->logits, n_bytes);
+    } else {
+        result->n_logit_rows = 0;
+    }
+    return copy_text(request, result);
+}
+
+void bitnet_result_release(bitnet_result *result)
+{
+    if (result == NULL) return;
+    bni_free(result->text);
+    bni_free(result->tokens);
+    bni_free(result->logits);
+    *result = (bitnet_result){0};
+}
+
+/* ---- public calls ------------------------------------------------------------------------ */
+
+/* Makes and admits a request. The caller's reference keeps the engine meanwhile. */
+static bitnet_status submit(bitnet_engine *engine,
+                            const bitnet_generate_options *options, const char *prompt,
+                            uint64_t submitted_ns, bitnet_request **out)
+{
+    bitnet_generate_options resolved = bitnet_generate_options_default();
+    bitnet_status status =
+        bni_options_read("generate options", &resolved, sizeof(resolved), options);
+    if (status != BITNET_OK) return status;
+
+    bitnet_request *request;
+    status = bni_request_create(engine, &resolved, prompt, &request);
+    if (status != BITNET_OK) return status;
+    request->submitted_ns = submitted_ns;
+    status = bni_admit(engine, request, resolved.when_full);
+    if (status != BITNET_OK) {
+        bni_request_unref(request);
+        return status;
+    }
+    *out = request;
+    return BITNET_OK;
+}
+
+bitnet_status bitnet_generate_async(bitnet_engine *engine,
+                                    const bitnet_generate_options *options,
+                                    const char *prompt, bitnet_request **out)
+{
+    const uint64_t submitted_ns = bitnet_clock_ns();
+    if (engine == NULL || out == NULL)
+        return bni_error(BITNET_ERROR_INVALID_ARGUMENT, "generate: %s is NULL",
+                         engine == NULL ? "engine" : "out");
+    bitnet_status status = bni_context_check("generate");
+    if (status != BITNET_OK) return status;
+    bni_engine_retain(engine); /* it may be destroyed while we tokenise or wait */
+    status = submit(engine, options, prompt, submitted_ns, out);
+    bni_engine_unref(engine);
+    return status;
+}
+
+/* Makes the calling thread the request's one consumer, or refuses. */
+static bitnet_status begin_consuming(bitnet_request *request, const char *what)
+{
+    const bitnet_status status = bni_context_check(what);
+    if (status != BITNET_OK) return status;
+    /* Acquire: what the last consumer left is ours to read. */
+    if (atomic_flag_test_and_set_explicit(&request->is_being_consumed,
+                                          memory_order_acquire))
+        return bni_error(
+            BITNET_ERROR_THREAD_SAFETY,
+            "%s: the request is being consumed already, by its own callback "
+            "or by another thread; waiting for it here might never end",
+            what);
+    return BITNET_OK;
+}
+
+static void end_consuming(bitnet_request *request)
+{
+    /* Release: the next consumer sees what this one took. */
+    atomic_flag_clear_explicit(&request->is_being_consumed, memory_order_release);
+}
+
+bitnet_status bitnet_request_next(bitnet_request *request, uint64_t deadline_ns,
+                                  bitnet_token *token, const char **text,
+                                  size_t *text_len)
+{
+    if (request == NULL)
+        return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
+                         "bitnet_request_next: request is NULL");
+    bitnet_status status = begin_consuming(request, "bitnet_request_next");
+    if (status != BITNET_OK) return status;
+
+    bitnet_token next;
+    size_t n_bytes;
+    status = take_next(request, deadline_ns, &next, &n_bytes);
+    if (status == BITNET_OK) {
+        if (token != NULL) *token = next;
+        if (text != NULL) *text = request->piece;
+        if (text_len != NULL) *text_len = n_bytes;
+    }
+    end_consuming(request);
+    return status;
+}
+
+bitnet_status bitnet_request_wait(bitnet_request *request, bitnet_result *result)
+{
+    if (result != NULL) *result = (bitnet_result){.struct_size = sizeof(*result)};
+    if (request == NULL || result == NULL)
+        return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
+                         "bitnet_request_wait: %s is NULL",
+                         request == NULL ? "request" : "result");
+    bitnet_status status = begin_consuming(request, "bitnet_request_wait");
+    if (status != BITNET_OK) return status;
+
+    status = consume(request);
+    struct bni_error_record ending;
+    if (status != BITNET_OK) bni_error_save(&ending);
+    const bitnet_status filled = fill_result(request, result);
+    end_consuming(request);
+    if (filled != BITNET_OK) {
+        bitnet_result_release(result);
+        return filled;
+    }
+    return status == BITNET_OK ? BITNET_OK : bni_error_restore(&ending);
+}
+
+bitnet_status bitnet_generate(bitnet_engine *engine,
+                              const bitnet_generate_options *options,
+                              const char *prompt, bitnet_result *result)
+{
+    if (result == NULL)
+        return bni_error(BITNET_ERROR_INVALID_ARGUMENT, "generate: result is NULL");
+    *result = (bitnet_result){.struct_size = sizeof(*result)};
+    bitnet_request *request;
+    bitnet_status status = bitnet_generate_async(engine, options, prompt, &request);
+    if (status != BITNET_OK) return status;
+    status = bitnet_request_wait(request, result);
+    bitnet_request_release(request);
+    return status;
+}
+
+void bitnet_request_cancel(bitnet_request *request)
+{
+    if (request == NULL) return;
+    atomic_store_explicit(&request->is_cancelled, true, memory_order_relaxed);
+}
+
+bitnet_finish bitnet_request_finish(const bitnet_request *request)
+{
+    if (request == NULL) return BITNET_FINISH_NONE;
+    bitnet_request *locked = (bitnet_request *)request; /* for its lock only */
+    bni_mutex_lock(&locked->lock);
+    const bitnet_finish finish = locked->finish;
+    bni_mutex_unlock(&locked->lock);
+    return finish;
+}
+
+void bitnet_request_release(bitnet_request *request)
+{
+    if (request == NULL) return;
+    bitnet_request_cancel(request);
+    bni_request_unref(request);
+}

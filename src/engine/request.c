@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * request.c - making, feeding and ending a request. See request.h.
+ *
+ * Everything a request will need is allocated when it is made, in the calling
+ * thread: one block for the struct and its arrays, and one for logits if they are
+ * kept. Nothing can run out of memory later.
+ */
+#include "engine/request.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/size.h"
+#include "engine/engine.h"
+
+/* ---- options ---------------------------------------------------------------------- */
+
+static bool is_within(float value, float min, float max)
+{
+    return value >= min && value <= max; /* false for NaN */
+}
+
+static bitnet_status check_options(const bitnet_generate_options *options)
+{
+    const struct {
+        const char *name;
+        float value, min, max;
+    } ranges[] = {
+        {"temperature", options->temperature, 0.0f, 100.0f},
+        {"top_p", options->top_p, 1e-6f, 1.0f},
+        {"min_p", options->min_p, 0.0f, 1.0f},
+        {"repeat_penalty", options->repeat_penalty, 0.1f, 10.0f},
+    };
+    for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
+        if (!is_within(ranges[i].value, ranges[i].min, ranges[i].max))
+            return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
+                             "generate: %s is %g; it must be from %g to %g",
+                             ranges[i].name, (double)ranges[i].value,
+                             (double)ranges[i].min, (double)ranges[i].max);
+    }
+    if (options->repeat_last_n > BNI_SAMPLER_MAX_REPEAT_LAST_N)
+        return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
+                         "generate: repeat_last_n is %" PRIu32 "; at most %d",
+                         options->repeat_last_n, BNI_SAMPLER_MAX_REPEAT_LAST_N);
+    if (options->when_full != BITNET_WHEN_FULL_WAIT &&
+        options->when_full != BITNET_WHEN_FULL_REFUSE)
+        return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
+                         "generate: when_full is %d, which is no bitnet_when_full",
+                         (int)options->when_full);
+    return BITNET_OK;
+}
+
+/* ---- the prompt --------------------------------------------------------------------- */
+
+/* Gives the prompt's tokens in a block to be freed, from text or from tokens. */
+static bitnet_status read_prompt(const struct bitnet_model *model,
+                                 const bitnet_generate_options *options,
+                                 const char *prompt, bitnet_token **tokens,
+                                 size_t *n_tokens)
+{
+    if (prompt != NULL)
+        return bni_tokenizer_encode(model->tokenizer, prompt, strlen(prompt), true,
+                                    options->parse_special, tokens, n_tokens);
+    if (options->prompt_tokens == NULL)
+        return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
+                         "generate: neither prompt nor prompt_tokens is set");
+
+    const uint32_t n_vocab = model->hparams.n_vocab;
+    for (size_t i = 0; i < options->n_prompt_tokens; i++) {
+        const bitnet_token token = options->prompt_tokens[i];
+        if (token < 0 || (uint32_t)token >= n_vocab)
+            return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
+                             "generate: prompt_tokens[%zu] is %" PRId32
+                             "; the vocabulary has %" PRIu32 " tokens",
+                             i, token, n_vocab);
+    }
+    size_t n_bytes;
+    if (!bni_size_mul(options->n_prompt_tokens, sizeof(**tokens), &n_bytes))
+        return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
+                         "generate: n_prompt_tokens is %zu", options->n_prompt_tokens);
+    *tokens = bni_alloc(n_bytes);
+    if (*tokens == NULL) return bitnet_last_status();
+    memcpy(*tokens, options->prompt_tokens, n_bytes);
+    *n_tokens = options->n_prompt_tokens;
+    return BITNET_OK;
+}
+
+/* Decides max_tokens: what was asked, or what the context has room for. */
+static bitnet_status fit_context(uint32_t n_ctx, size_t n_prompt, uint32_t asked,
+                                 uint32_t *max_tokens)
+{
+    if (n_prompt == 0)
+        return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
+                         "generate: the prompt is empty and the model adds no "
+                         "beginning-of-text token; give at least one token");
+    if (n_prompt >= n_ctx)
+        return bni_error(
+            BITNET_ERROR_CONTEXT_LENGTH_EXCEEDED,
+            "generate: the prompt is %zu tokens, which leaves no room in a "
+            "context of %" PRIu32,
+            n_prompt, n_ctx);
+    const uint32_t n_room = n_ctx - (uint32_t)n_prompt;
+    if (asked > n_room)
+        return bni_error(BITNET_ERROR_CONTEXT_LENGTH_EXCEEDED,
+                         "generate: %zu prompt tokens and max_tokens %" PRIu32
+                         " exceed the context of %" PRIu32 " tokens; ask for at most "
+                         "%" PRIu32 ", or 0 for what fits",
+                         n_prompt, asked, n_ctx, n_room);
+    *max_tokens = asked != 0 ? asked : n_room;
+    return BITNET_OK;
+}
+
+/* ---- memory ----------------------------------------------------------------------- */
+
+struct layout {
+    size_t tokens, pages, piece, n_bytes;
+};
+
+/* The counts are at most n_ctx, which is under 2^24: nothing here can overflow. */
+static struct layout lay_out(const struct bitnet_model *model, size_t n_positions)
+{
+    struct layout layout;
+    layout.tokens = (sizeof(struct bitnet_request) + 15) & ~(size_t)15;
+    layout.pages = layout.tokens + n_positions * sizeof(bitnet_token);
+    layout.piece =
+        layout.pages + bni_kv_pages_for((uint32_t)n_positions) * sizeof(uint32_t);
+    layout.n_bytes = layout.piece + bni_detokenizer_max_piece_bytes(model->tokenizer);
+    return layout;
+}
+
+size_t bni_request_max_bytes(const struct bitnet_model *model, uint32_t n_ctx)
+{
+    return lay_out(model, n_ctx).n_bytes + 2 * BNI_ALIGNMENT;
+}
+
+static bitnet_status create_filled(struct bitnet_engine *engine,
+                                   const bitnet_generate_options *options,
+                                   const bitnet_token *prompt, size_t n_prompt,
+                                   bitnet_request **out)
+{
+    uint32_t max_tokens = 0;
+    bitnet_status status =
+        fit_context(engine->n_ctx, n_prompt, options->max_tokens, &max_tokens);
+    if (status != BITNET_OK) return status;
+
+    const struct bitnet_model *model = engine->model;
+    const struct layout layout = lay_out(model, n_prompt + max_tokens);
+    char *block = bni_calloc(1, layout.n_bytes);
+    if (block == NULL) return bitnet_last_status();
+
+    bitnet_request *request = (bitnet_request *)(void *)block;
+    request->sampler = (struct bni_sampler){
+        .temperature = options->temperature,
+        .top_p = options->top_p,
+        .min_p = options->min_p,
+        .repeat_penalty = options->repeat_penalty,
+        .top_k = options->top_k,
+        .repeat_last_n = options->repeat_last_n,
+        .seed = options->seed,
+    };
+    request->n_prompt = (uint32_t)n_prompt;
+    request->max_tokens = max_tokens;
+    request->n_pages = bni_kv_pages_for((uint32_t)n_prompt + max_tokens);
+    request->deadline_ns = options->deadline_ns;
+    request->ignores_eos = options->ignores_eos;
+    request->on_text = options->on_text;
+    request->user = options->user;
+    request->n_bytes = layout.n_bytes;
+    request->tokens = (bitnet_token *)(void *)(block + layout.tokens);
+    request->pages = (uint32_t *)(void *)(block + layout.pages);
+    request->piece = block + layout.piece;
+    memcpy(request->tokens, prompt, n_prompt * sizeof(*prompt));
+    atomic_init(&request->n_references, 1);
+    atomic_init(&request->is_cancelled, false);
+    atomic_flag_clear(&request->is_being_consumed);
+    bni_detokenizer_init(&request->detokenizer, model->tokenizer, false, true);
+
+    if (options->keeps_logits) {
+        request->logits =
+            bni_calloc((size_t)max_tokens + 1, model->hparams.n_vocab * sizeof(float));
+        status = bitnet_last_status();
+        if (request->logits == NULL) goto fail_block;
+    }
+    status = bni_mutex_init(&request->lock);
+    if (status != BITNET_OK) goto fail_logits;
+    status = bni_cond_init(&request->changed);
+    if (status != BITNET_OK) goto fail_lock;
+
+    bni_engine_retain(engine);
+    request->engine = engine;
+    *out = request;
+    return BITNET_OK;
+
+fail_lock:
+    bni_mutex_destroy(&request->lock);
+fail_logits:
+    bni_free(request->logits);
+fail_block:
+    bni_free(block);
+    return status;
+}
+
+bitnet_status bni_request_create(struct bitnet_engine *engine,
+                                 const bitnet_generate_options *options,
+                                 const char *prompt, bitnet_request **out)
+{
+    bitnet_status status = check_options(options);
+    if (status != BITNET_OK) return status;
+    bitnet_token *tokens;
+    size_t n_tokens;
+    status = read_prompt(engine->model, options, prompt, &tokens, &n_tokens);
+    if (status != BITNET_OK) return status;
+    status = create_filled(engine, options, tokens, n_tokens, out);
+    bni_free(tokens);
+    return status;
+}
+
+void bni_request_retain(bitnet_request *request)
+{
+    /* Relaxed: whoever retains has a reference already, so nothing is published. */
+    atomic_fetch_add_explicit(&request->n_references, 1, memory_order_relaxed);
+}
+
+void bni_request_unref(bitnet_request *request)
+{
+    /* Release what this thread did to the request; the last one acquires it all. */
+    if (atomic_fetch_sub_explicit(&request->n_references, 1, memory_order_acq_rel) != 1)
+        return;
+    bni_engine_unref(request->engine);
+    bni_cond_destroy(&request->changed);
+    bni_mutex_destroy(&request->lock);
+    bni_free(request->logits);
+    bni_free(request);
+}
+
+/* ---- the scheduler's side ------------------------------------------------------------ */
+
+void bni_request_push(bitnet_request *request, bitnet_token token)
+{
+    const uint64_t now_ns = bitnet_clock_ns();
+    bni_mutex_lock(&request->lock);
+    request->tokens[request->n_prompt + request->n_produced] = token;
+    request->n_produced++;
+    if (request->first_token_ns == 0) request->first_token_ns = now_ns;
+    request->last_token_ns = now_ns;
+    bni_cond_broadcast(&request->changed);
+    bni_mutex_unlock(&request->lock);
+}
+
+void bni_request_keep_logits(bitnet_request *request, const float *logits)
+{
+    if (request->logits == NULL) return;
+    const size_t n_vocab = request->engine->model->hparams.n_vocab;
+    bni_mutex_lock(&request->lock);
+    memcpy(request->logits + request->n_logit_rows * n_vocab, logits,
+           n_vocab * sizeof(*logits));
+    request->n_logit_rows++;
+    bni_mutex_unlock(&request->lock);
+}
+
+void bni_request_end(bitnet_request *request, bitnet_finish finish,
+                     const struct bni_error_record *error)
+{
+    bni_mutex_lock(&request->lock);
+    request->finish = finish;
+    request->error = *error;
+    bni_cond_broadcast(&request->changed);
+    bni_mutex_unlock(&request->lock);
+}
+
+bitnet_finish bni_request_interruption(const bitnet_request *request, uint64_t now_ns,
+                                       struct bni_error_record *error)
+{
+    if (atomic_load_explicit(&request->is_cancelled, memory_order_relaxed)) {
+        bni_error_record_set(error, BITNET_ERROR_CANCELLED,
+                             "generate: the request was cancelled");
+        return BITNET_FINISH_CANCELLED;
+    }
+    if (now_ns >= request->deadline_ns && request->deadline_ns != BITNET_NO_DEADLINE) {
+        bni_error_record_set(error, BITNET_ERROR_TIMED_OUT,
+                             "generate: the deadline passed with %" PRIu32
+                             " of %" PRIu32 " prompt tokens computed",
+                             request->n_computed < request->n_prompt
+                                 ? request->n_computed
+                                 : request->n_prompt,
+                             request->n_prompt);
+        return BITNET_FINISH_DEADLINE;
+    }
+    return BITNET_FINISH_NONE;
+}
+
+uint32_t bni_request_n_produced(bitnet_request *request)
+{
+    bni_mutex_lock(&request->lock);
+    const uint32_t n_produced = request->n_produced;
+    bni_mutex_unlock(&request->lock);
+    return n_produced;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * request.h - one generation, between the thread that asked and the scheduler.
+ *
+ * The request's tokens, prompt and generated, lie in one array made for all of
+ * them when the request is made. The scheduler appends; the consumer reads what
+ * has been appended:
+ *
+ *     tokens  [ prompt ........ | generated ......... |  room to max_tokens  ]
+ *                               ^ n_prompt            ^ n_prompt + n_produced
+ *
+ * So a request never waits for whoever reads it: a consumer that is slow, or
+ * stuck, delays nobody, and holds no place in the batch beyond its own last token.
+ *
+ * Safety. Fields are in groups by who may touch them. The lock guards what both
+ * sides share; it is taken after the engine's lock, if both are held, and no other
+ * lock is taken under it. A reference is held by the handle and, from admission to
+ * the end, by the scheduler.
+ */
+#ifndef BNI_ENGINE_REQUEST_H
+#define BNI_ENGINE_REQUEST_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <bitnet/engine.h>
+
+#include "base/error.h"
+#include "engine/sampler.h"
+#include "model/model.h"
+#include "threads/sync.h"
+
+struct bitnet_request {
+    atomic_uint n_references;
+
+    /* Fixed once admitted. */
+    struct bitnet_engine *engine; /* a reference */
+    struct bni_sampler sampler;
+    uint32_t n_prompt;
+    uint32_t max_tokens;
+    uint32_t n_pages; /* for n_prompt + max_tokens positions */
+    uint64_t deadline_ns;
+    uint64_t submitted_ns;
+    bool ignores_eos;
+    bitnet_text_fn on_text;
+    void *user;
+    size_t n_bytes; /* of the block this is the beginning of */
+
+    /* Any thread sets it, the scheduler polls it. Relaxed: it carries no data. */
+    atomic_bool is_cancelled;
+
+    /* The scheduler's alone, from admission on. */
+    uint32_t *pages;      /* [n_pages] */
+    uint32_t n_computed;  /* positions in the cache */
+    uint32_t n_step_rows; /* of them being computed now */
+    bool is_over;         /* ended, its pages not yet given back */
+
+    /* Guarded by the engine's lock: the list of all that are admitted. */
+    struct bitnet_request *next;
+    struct bitnet_request *previous;
+
+    /* Guarded by the lock. tokens and logits grow behind what the counts cover:
+     * the scheduler writes there without it. */
+    struct bni_mutex lock;
+    struct bni_cond changed;
+    bitnet_token *tokens; /* [n_prompt + max_tokens] */
+    float *logits;        /* [max_tokens + 1][n_vocab], or NULL */
+    uint32_t n_produced BNI_FIELD_GUARDED_BY(lock);
+    uint32_t n_logit_rows BNI_FIELD_GUARDED_BY(lock);
+    bitnet_finish finish BNI_FIELD_GUARDED_BY(lock);
+    uint64_t first_token_ns BNI_FIELD_GUARDED_BY(lock); /* clock; 0: none yet */
+    uint64_t last_token_ns BNI_FIELD_GUARDED_BY(lock);
+    struct bni_error_record error BNI_FIELD_GUARDED_BY(lock);
+
+    /* The consumer's alone: one thread at a time, which the flag sees to. */
+    atomic_flag is_being_consumed;
+    uint32_t n_taken;
+    bool is_stopped; /* on_text said so: what comes later is not looked at */
+    bool is_flushed;
+    struct bni_detokenizer detokenizer;
+    char *piece; /* room for one push */
+};
+
+/*
+ * Makes a request for `engine` from checked options: tokenises the prompt, checks
+ * it against the context, allocates everything the request will need. The caller
+ * has the one reference.
+ */
+bitnet_status bni_request_create(struct bitnet_engine *engine,
+                                 const bitnet_generate_options *options,
+                                 const char *prompt, bitnet_request **out);
+
+void bni_request_retain(bitnet_request *request);
+void bni_request_unref(bitnet_request *request);
+
+/* The most bytes that one request of an engine with `n_ctx` holds. */
+size_t bni_request_max_bytes(const struct bitnet_model *model, uint32_t n_ctx);
+
+/* Scheduler: appends a token. */
+void bni_request_push(bitnet_request *request, bitnet_token token);
+
+/* Scheduler: keeps a row of logits, if they are wanted. */
+void bni_request_keep_logits(bitnet_request *request, const float *logits);
+
+/* Scheduler: ends the request, once. For STOP and LENGTH the status is BITNET_OK. */
+void bni_request_end(bitnet_request *request, bitnet_finish finish,
+                     const struct bni_error_record *error);
+
+/* Scheduler: whether the request should end now, and how. */
+bitnet_finish bni_request_interruption(const bitnet_request *request, uint64_t now_ns,
+                                       struct bni_error_record *error);
+
+/* Returns how many tokens the request has produced. */
+uint32_t bni_request_n_produced(bitnet_request *request);
+
+#endif
