@@ -1,0 +1,26 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# run_valgrind.sh BUILD - the thread pool's tests under helgrind, without suppressions.
+#
+# Helgrind follows pthreads and not atomics, so the compute team, which spins on
+# atomics before it sleeps, is left to ThreadSanitizer.
+set -eu
+build=$1
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+n_passed=0
+n_failed=0
+for test in "$build"/tests/test_thread* "$build"/tests/test_cleanup* \
+    "$build"/tests/test_error_state* "$build"/tests/test_queue; do
+    if valgrind --tool=helgrind --error-exitcode=9 --quiet "$test" >"$log" 2>&1; then
+        n_passed=$((n_passed + 1))
+    else
+        n_failed=$((n_failed + 1))
+        echo "helgrind: $(basename "$test") failed:" >&2
+        cat "$log" >&2
+    fi
+done
+echo "valgrind: $n_passed passed, $n_failed failed"
+[ "$n_failed" -eq 0 ]
