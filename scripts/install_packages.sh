@@ -21,6 +21,7 @@ build    libjansson-dev      JSON output of the program (not of the library)
 test     libcmocka-dev       the framework of the C tests
 test     python3             drives the program's tests and the checks of the sources
 test     g++                 checks that the headers work from C++
+test     libsimde-dev        lets a test run the AVX-512 kernels on CPUs without it
 clang    clang-14            lock analysis at compile time, and the fuzzer
 clang    clang-tidy-14       finds suspicious code
 clang    clang-format-14     the one format of the sources
