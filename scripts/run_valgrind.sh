@@ -4,7 +4,8 @@
 # run_valgrind.sh BUILD - the thread pool's tests under helgrind, without suppressions.
 #
 # Helgrind follows pthreads and not atomics, so the compute team, which spins on
-# atomics before it sleeps, is left to ThreadSanitizer.
+# atomics before it sleeps, is left to ThreadSanitizer. Valgrind runs one thread at a
+# time; without --fair-sched one that looks again and again can keep the others out.
 set -eu
 build=$1
 log=$(mktemp)
@@ -14,7 +15,8 @@ n_passed=0
 n_failed=0
 for test in "$build"/tests/test_thread* "$build"/tests/test_cleanup* \
     "$build"/tests/test_error_state* "$build"/tests/test_queue; do
-    if valgrind --tool=helgrind --error-exitcode=9 --quiet "$test" >"$log" 2>&1; then
+    if timeout 300 valgrind --tool=helgrind --fair-sched=yes --error-exitcode=9 --quiet \
+            "$test" >"$log" 2>&1; then
         n_passed=$((n_passed + 1))
     else
         n_failed=$((n_failed + 1))
