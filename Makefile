@@ -18,7 +18,7 @@ NO_ASLR = $(shell setarch -R true 2>/dev/null && echo setarch -R)
         helgrind coverage check install clean
 
 help: ## list the targets
-	@echo 'make run              set up, build and run the shipped model on eight prompts'
+	@echo 'make run              set up, build and run the shipped model on sixteen prompts'
 	@echo 'make test             set up, build and run all tests'
 	@echo
 	@echo 'make build            the release build: library, program, examples, tests'
