@@ -21,6 +21,7 @@
 #include "model/model.h"
 #include "support/engine/engines.h"
 #include "support/latch.h"
+#include "threads/compute.h"
 
 static bitnet_model *model;
 
@@ -246,11 +247,15 @@ static void a_queued_request_is_cancelled_without_having_run(void **state)
     const bitnet_generate_options options = long_options();
     bitnet_request *first;
     bitnet_request *second;
+    struct bni_team *team;
+    assert_int_equal(bni_compute_acquire(&team),
+                     BITNET_OK); /* no step until we let go */
     assert_int_equal(bitnet_generate_async(engine, &options, test_prompts[0], &first),
                      BITNET_OK);
     assert_int_equal(bitnet_generate_async(engine, &options, test_prompts[1], &second),
                      BITNET_OK);
     bitnet_request_cancel(second);
+    bni_compute_release(team);
     bitnet_result result;
     assert_int_equal(bitnet_request_wait(second, &result), BITNET_ERROR_CANCELLED);
     assert_int_equal(result.n_tokens, 0);
@@ -325,10 +330,14 @@ static void a_deadline_under_way_gives_what_there_is(void **state)
 
 /* ---- admission ------------------------------------------------------------------------------- */
 
-/* An engine with room for one request, which is taken by one that cannot end soon. */
+/*
+ * An engine with room for one request, which is taken by one that does not end: we
+ * have the compute team's turn, so the engine's step waits for us.
+ */
 struct full_engine {
     bitnet_engine *engine;
     bitnet_request *occupant;
+    struct bni_team *team;
 };
 
 static struct full_engine make_full_engine(void)
@@ -336,13 +345,19 @@ static struct full_engine make_full_engine(void)
     bitnet_engine_options options = bitnet_engine_options_default();
     options.max_requests = 1;
     options.max_batch = 1;
-    options.step_tokens = 1;
     struct full_engine full = {.engine = create_engine(model, &options)};
     const bitnet_generate_options long_request = long_options();
+    assert_int_equal(bni_compute_acquire(&full.team), BITNET_OK);
     assert_int_equal(bitnet_generate_async(full.engine, &long_request, test_prompts[0],
                                            &full.occupant),
                      BITNET_OK);
     return full;
+}
+
+static void let_occupant_go(struct full_engine *full)
+{
+    bni_compute_release(full->team);
+    bitnet_request_release(full->occupant); /* cancels it */
 }
 
 static void who_does_not_want_to_wait_is_refused_with_the_limit(void **state)
@@ -356,7 +371,7 @@ static void who_does_not_want_to_wait_is_refused_with_the_limit(void **state)
                      BITNET_ERROR_QUEUE_FULL);
     assert_non_null(strstr(bitnet_last_error(), "max_requests"));
     assert_int_equal(stats_of(full.engine).n_refused, 1);
-    bitnet_request_release(full.occupant);
+    let_occupant_go(&full);
     destroy_engine(full.engine);
 }
 
@@ -368,7 +383,9 @@ static void who_waits_is_served_when_there_is_room(void **state)
                              .options = mixed_options(2),
                              .prompt = test_prompts[1]};
     start_caller(&waiting);
-    bitnet_request_release(full.occupant);
+    wait_until_inside(full.engine, 2);
+    assert_int_equal(stats_of(full.engine).n_blocked, 1);
+    let_occupant_go(&full);
     pthread_join(waiting.thread, NULL);
     assert_int_equal(waiting.status, BITNET_OK);
     bitnet_result_release(&waiting.result);
@@ -385,7 +402,7 @@ static void who_waits_for_room_leaves_at_the_deadline(void **state)
     assert_int_equal(bitnet_generate(full.engine, &options, test_prompts[1], &result),
                      BITNET_ERROR_TIMED_OUT);
     assert_non_null(strstr(bitnet_last_error(), "waiting for room"));
-    bitnet_request_release(full.occupant);
+    let_occupant_go(&full);
     destroy_engine(full.engine);
 }
 
@@ -403,6 +420,9 @@ static void waiting_prompt_tokens_are_bounded(void **state)
     request.n_prompt_tokens = 90;
     request.when_full = BITNET_WHEN_FULL_REFUSE;
     bitnet_request *requests[3] = {NULL};
+    struct bni_team *team;
+    assert_int_equal(bni_compute_acquire(&team),
+                     BITNET_OK); /* no step until we let go */
     /* The first runs, the second waits with its 90 tokens, the third finds 90 waiting. */
     assert_int_equal(bitnet_generate_async(engine, &request, NULL, &requests[0]),
                      BITNET_OK);
@@ -413,6 +433,7 @@ static void waiting_prompt_tokens_are_bounded(void **state)
     assert_int_equal(bitnet_generate_async(engine, &request, NULL, &requests[2]),
                      BITNET_ERROR_QUEUE_FULL);
     assert_non_null(strstr(bitnet_last_error(), "max_prompt_tokens"));
+    bni_compute_release(team);
     bitnet_request_release(requests[1]);
     bitnet_request_release(requests[0]);
     destroy_engine(engine);
