@@ -29,7 +29,7 @@ endif()
 
 option(BITNET_COVERAGE "instrument for gcov" OFF)
 if(BITNET_COVERAGE)
-    add_compile_options(--coverage)
+    add_compile_options(--coverage -fprofile-update=atomic) # threads count too
     add_link_options(--coverage)
 endif()
 
