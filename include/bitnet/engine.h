@@ -61,8 +61,9 @@ static inline bitnet_engine_options bitnet_engine_options_default(void)
 
 /*
  * Tells how many bytes an engine with these options will hold, the model's own
- * bytes not counted: KV cache, scratch, queues and the scheduler's stack. The
- * engine never holds more.
+ * bytes not counted: KV cache, scratch, admitted requests and the scheduler's stack.
+ * The engine never holds more. Results, logits that a request keeps, and requests
+ * whose handles are held after they ended are the callers', and come on top.
  *
  * Returns as bitnet_engine_create() does for the same arguments.
  *

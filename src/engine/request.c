@@ -168,7 +168,6 @@ static bitnet_status create_filled(struct bitnet_engine *engine,
     request->ignores_eos = options->ignores_eos;
     request->on_text = options->on_text;
     request->user = options->user;
-    request->n_bytes = layout.n_bytes;
     request->tokens = (bitnet_token *)(void *)(block + layout.tokens);
     request->pages = (uint32_t *)(void *)(block + layout.pages);
     request->piece = block + layout.piece;
@@ -290,12 +289,4 @@ bitnet_finish bni_request_interruption(const bitnet_request *request, uint64_t n
         return BITNET_FINISH_DEADLINE;
     }
     return BITNET_FINISH_NONE;
-}
-
-uint32_t bni_request_n_produced(bitnet_request *request)
-{
-    bni_mutex_lock(&request->lock);
-    const uint32_t n_produced = request->n_produced;
-    bni_mutex_unlock(&request->lock);
-    return n_produced;
 }

@@ -46,7 +46,6 @@ struct bitnet_request {
     bool ignores_eos;
     bitnet_text_fn on_text;
     void *user;
-    size_t n_bytes; /* of the block this is the beginning of */
 
     /* Any thread sets it, the scheduler polls it. Relaxed: it carries no data. */
     atomic_bool is_cancelled;
@@ -111,8 +110,5 @@ void bni_request_end(bitnet_request *request, bitnet_finish finish,
 /* Scheduler: whether the request should end now, and how. */
 bitnet_finish bni_request_interruption(const bitnet_request *request, uint64_t now_ns,
                                        struct bni_error_record *error);
-
-/* Returns how many tokens the request has produced. */
-uint32_t bni_request_n_produced(bitnet_request *request);
 
 #endif
