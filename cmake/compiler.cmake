@@ -33,5 +33,10 @@ if(BITNET_COVERAGE)
     add_link_options(--coverage)
 endif()
 
+option(BITNET_PERTURB "disturb schedules, for tests: src/threads/perturb.h" OFF)
+if(BITNET_PERTURB)
+    add_compile_definitions(BNI_PERTURB=1)
+endif()
+
 # Tests ask for assertions in every build type.
 add_compile_definitions($<$<CONFIG:Debug>:BNI_DEBUG=1>)

@@ -18,10 +18,17 @@ build    ninja-build         runs the compiler, only for what changed
 build    pkgconf             tells the build where the libraries below are
 build    libpcre2-dev        regular expressions with Unicode classes: the tokenizer's split
 build    libjansson-dev      JSON output of the program (not of the library)
+build    systemtap-sdt-dev   one header: static probes for perf and bpftrace; optional
 test     libcmocka-dev       the framework of the C tests
 test     python3             drives the program's tests and the checks of the sources
 test     g++                 checks that the headers work from C++
+test     libglib2.0-dev      calls from its thread pool and main loop; optional
 test     libsimde-dev        lets a test run the AVX-512 kernels on CPUs without it
+test     spin                checks all orders of steps in a model of the thread pool
+test     libuv1-dev          an event loop for an example, and calls from its threads; optional
+bench    libuv1-dev          a job queue to be measured beside ours
+bench    libglib2.0-dev      two more
+bench    libtbb-dev          oneTBB: a job queue and a fork-join team beside ours
 clang    clang-14            lock analysis at compile time, and the fuzzer
 clang    clang-tidy-14       finds suspicious code
 clang    clang-format-14     the one format of the sources

@@ -10,6 +10,9 @@
  * and then ignored; nothing aborts. To that end debug builds keep the last 256 counts
  * that ended (not the objects) instead of freeing them. In release builds it is
  * undefined, as using freed memory is.
+ *
+ * Counted references go on working in a child of fork(). A guarded object made before
+ * it can only be released there: a thread that did not come along may be inside.
  */
 #ifndef BITNET_REF_H
 #define BITNET_REF_H

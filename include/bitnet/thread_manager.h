@@ -10,6 +10,10 @@
  * The two are sized apart, and either may be left to the library: compute threads
  * follow the affinity mask, the cgroup's CPU quota and the number of physical cores.
  *
+ * A child of fork() has neither, but is configured as its parent was. Until it calls
+ * initialize, or cleanup, calls that need the parent's pool are refused there with
+ * BITNET_ERROR_THREAD_SAFETY.
+ *
  * Functions that can fail return bitnet_status; bitnet_last_error() has the sentence.
  */
 #ifndef BITNET_THREAD_MANAGER_H
@@ -105,6 +109,16 @@ BITNET_API bitnet_status bitnet_thread_manager_execute(bitnet_job_fn fn, void *a
                                                        bitnet_job **job);
 
 /*
+ * As bitnet_thread_manager_execute(), with the options of
+ * bitnet_thread_pool_submit_with(); NULL are the defaults.
+ *
+ * Thread safety: any thread. Blocks as the options say.
+ */
+BITNET_API bitnet_status bitnet_thread_manager_execute_with(
+    bitnet_job_fn fn, void *arg, const bitnet_submit_options *options,
+    bitnet_job **job);
+
+/*
  * Waits until every job that was accepted before this call has ended. Without a job
  * pool there is none.
  *
@@ -156,6 +170,59 @@ BITNET_API bitnet_status bitnet_thread_manager_set_compute_threads(uint32_t n_th
  * Thread safety: any thread.
  */
 BITNET_API uint32_t bitnet_thread_manager_get_compute_threads(void);
+
+/* How many CPUs this process may use, and what the system did to keep it to that. */
+typedef struct bitnet_cpu_limits {
+    size_t struct_size;   /* set by the caller: sizeof(bitnet_cpu_limits) */
+    uint32_t n_affinity;  /* CPUs in the calling thread's affinity mask */
+    uint32_t n_cores;     /* physical cores that these CPUs belong to */
+    uint32_t quota;       /* whole CPUs in quota_milli, rounded down but at least 1;
+                              0: no quota */
+    uint32_t n_usable;    /* threads for jobs: the smaller of mask and quota */
+    uint32_t n_compute;   /* threads for computing: the least of these three */
+    uint64_t quota_milli; /* thousandths of a CPU: the smallest CPU quota of the
+                              process's cgroup and all its ancestors; 0: none */
+    uint64_t n_periods;   /* of the group that has this quota, since it was made, with
+                              all that is in it: periods in which it ran, */
+    uint64_t n_throttled; /* those in which the quota was used up and it had to stop, */
+    uint64_t throttled_ns; /* and for how long, added up over the CPUs */
+} bitnet_cpu_limits;
+
+/*
+ * Looks up what there is to compute with now. Whatever the system does not tell
+ * counts as no limit. Asked now and then, a growing n_throttled says that the process,
+ * or its neighbours in the group, have more threads at work than the quota feeds.
+ *
+ * Returns BITNET_OK, or BITNET_ERROR_INVALID_ARGUMENT.
+ *
+ * Thread safety: any thread. Reads some small files of /proc and /sys.
+ */
+BITNET_API bitnet_status
+bitnet_thread_manager_get_cpu_limits(bitnet_cpu_limits *limits);
+
+/* What a refresh changed: nothing where the numbers are equal. */
+typedef struct bitnet_thread_refresh {
+    size_t struct_size;          /* set by the caller: sizeof(bitnet_thread_refresh) */
+    uint32_t num_threads_before; /* of the job pool; both 0 while there is none */
+    uint32_t num_threads;
+    uint32_t compute_threads_before;
+    uint32_t compute_threads;
+} bitnet_thread_refresh;
+
+/*
+ * Looks up affinity mask and quotas anew and follows them, live, wherever the number of
+ * threads was left to the library: in the job pool if its num_threads is 0, and for
+ * computing, from the next step on, if that is automatic. What the program has set
+ * stays. Call it when the limits may have changed; the library does not watch them.
+ * `changes` may be NULL.
+ *
+ * Returns BITNET_OK, or as bitnet_thread_pool_resize() does: the job pool is as it was
+ * then.
+ *
+ * Thread safety: any thread, a job included. Does not wait for jobs. The mask is that
+ * of the calling thread, and new threads inherit it.
+ */
+BITNET_API bitnet_status bitnet_thread_manager_refresh(bitnet_thread_refresh *changes);
 
 #ifdef __cplusplus
 }

@@ -4,7 +4,9 @@
  *
  *   bitnet_thread_pool  workers and a first-in, first-out queue. Both have a limit
  *                       that is fixed before the pool exists, and submitting
- *                       without a handle allocates nothing.
+ *                       without a handle allocates nothing. (Workers may take jobs of
+ *                       about a microsecond in handfuls; within one, several workers'
+ *                       order is mixed.)
  *   bitnet_job          a handle to one submitted job: wait for it, cancel it, and
  *                       read how it ended, with its error message.
  *
@@ -15,6 +17,10 @@
  * No call waits for itself. What could never end - a job waiting for itself, alone
  * or through a chain of waiting jobs, or a worker destroying its own pool - is
  * refused with BITNET_ERROR_THREAD_SAFETY, and the message names the chain.
+ *
+ * After fork() the child has no worker of its parent's: there each call on the parent's
+ * pools and jobs is refused with BITNET_ERROR_THREAD_SAFETY, or returns false, but for
+ * destroy and release, which wait for nothing. New pools work.
  *
  * Functions that can fail return bitnet_status and write their results through
  * their last parameters, only on BITNET_OK; bitnet_last_error() has the sentence.
@@ -27,8 +33,11 @@
 #include <stdint.h>
 
 #include <bitnet/clock.h>
+#include <bitnet/durations.h>
+#include <bitnet/event_queue.h>
 #include <bitnet/export.h>
 #include <bitnet/status.h>
+#include <bitnet/trace.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -49,6 +58,7 @@ typedef struct bitnet_thread_pool_options {
     uint32_t max_queue_size; /* jobs that wait for a thread; at least 1 */
     size_t stack_size;       /* bytes for each thread; 0 = the system's default */
     const char *thread_name_prefix; /* copied; names are cut to 15 bytes */
+    const bitnet_trace *trace;      /* copied; or NULL */
 } bitnet_thread_pool_options;
 
 /*
@@ -59,7 +69,7 @@ typedef struct bitnet_thread_pool_options {
 static inline bitnet_thread_pool_options bitnet_thread_pool_options_default(void)
 {
     bitnet_thread_pool_options options = {sizeof(bitnet_thread_pool_options), 0, 1000,
-                                          0, "bitnet-worker"};
+                                          0, "bitnet-worker", NULL};
     return options;
 }
 
@@ -69,7 +79,8 @@ typedef enum bitnet_workload {
     BITNET_WORKLOAD_HIGH_THROUGHPUT = 2,    /* a queue of 10000 */
     BITNET_WORKLOAD_MEMORY_CONSTRAINED = 3, /* a queue of 50, stacks of 512 KiB */
     BITNET_WORKLOAD_CPU_BOUND = 4,          /* a thread for each usable CPU */
-    BITNET_WORKLOAD_IO_BOUND = 5            /* two threads for each usable CPU */
+    BITNET_WORKLOAD_IO_BOUND = 5,           /* two threads for each usable CPU */
+    BITNET_WORKLOAD_LARGE_MODELS = 6        /* stacks of 4 MiB */
 } bitnet_workload;
 
 /*
@@ -116,8 +127,9 @@ BITNET_API bitnet_status bitnet_thread_pool_create(
  *
  * Runs on a worker of the pool without locks, or on a worker that waits for this
  * very job. It may call any function; those that would wait for the job itself
- * refuse. A job that calls pthread_exit() has failed, and its worker is replaced;
- * it must not use longjmp() to leave.
+ * refuse. A job whose thread ends, by pthread_exit() or pthread_cancel(), has failed,
+ * and its worker is replaced; it must not use longjmp() to leave. Waits of the library
+ * are no cancellation points.
  */
 typedef bitnet_status (*bitnet_job_fn)(void *arg);
 
@@ -176,6 +188,61 @@ BITNET_API bitnet_status bitnet_thread_pool_submit_until(bitnet_thread_pool *poo
                                                          bitnet_job_fn fn, void *arg,
                                                          bitnet_job_drop_fn drop,
                                                          bitnet_job **job);
+
+/* What a submit does while the queue is full. */
+typedef enum bitnet_submit_policy {
+    BITNET_SUBMIT_WAIT = 0,       /* waits for room, as bitnet_thread_pool_submit() */
+    BITNET_SUBMIT_REFUSE = 1,     /* is BITNET_ERROR_QUEUE_FULL */
+    BITNET_SUBMIT_RUN_HERE = 2,   /* runs the job at once, on the submitting thread;
+                                     32 jobs deep it is BITNET_ERROR_QUEUE_FULL */
+    BITNET_SUBMIT_DROP_OLDEST = 3 /* makes room: the job that is queued longest ends as
+                                     BITNET_ERROR_CANCELLED, before this returns */
+} bitnet_submit_policy;
+
+typedef struct bitnet_submit_options {
+    size_t struct_size; /* sizeof(bitnet_submit_options) in the caller */
+    bitnet_submit_policy when_full;
+    uint64_t room_deadline_ns;  /* of BITNET_SUBMIT_WAIT */
+    uint64_t start_deadline_ns; /* a job that has not begun by then never does: it ends
+                                   as BITNET_ERROR_TIMED_OUT. A thread that waits for
+                                   it learns that in time; its place in the queue is
+                                   free once a worker comes to it */
+    bitnet_job_drop_fn drop;    /* or NULL */
+    bitnet_event_queue *events; /* gets BITNET_EVENT_JOB_ENDED; or NULL */
+    uint64_t event_tag;
+} bitnet_submit_options;
+
+/*
+ * Returns the defaults: wait for room, no deadlines, nothing else. Edit what differs.
+ *
+ * Thread safety: any thread.
+ */
+static inline bitnet_submit_options bitnet_submit_options_default(void)
+{
+    bitnet_submit_options options = {sizeof(bitnet_submit_options),
+                                     BITNET_SUBMIT_WAIT,
+                                     BITNET_NO_DEADLINE,
+                                     BITNET_NO_DEADLINE,
+                                     NULL,
+                                     NULL,
+                                     0};
+    return options;
+}
+
+/*
+ * As bitnet_thread_pool_submit(), with options; NULL are the defaults.
+ *
+ * Returns as that does, and
+ *   BITNET_ERROR_QUEUE_FULL        as the policy says, or the event queue has no place
+ *   BITNET_ERROR_TIMED_OUT         no room until room_deadline_ns
+ *   BITNET_ERROR_INVALID_ARGUMENT  also for options that are out of range
+ *
+ * Thread safety: any thread; with RUN_HERE and DROP_OLDEST not a compute or scheduler
+ * thread. Blocks as the policy says.
+ */
+BITNET_API bitnet_status bitnet_thread_pool_submit_with(
+    bitnet_thread_pool *pool, bitnet_job_fn fn, void *arg,
+    const bitnet_submit_options *options, bitnet_job **job);
 
 /*
  * Changes the number of threads, 0 for the CPUs this process may use, without losing
@@ -252,21 +319,25 @@ BITNET_API bitnet_status bitnet_thread_pool_shutdown(bitnet_thread_pool *pool,
 BITNET_API bitnet_status bitnet_thread_pool_destroy(bitnet_thread_pool *pool);
 
 /* All from one instant: n_submitted = n_queued + n_running + n_completed + n_failed +
- * n_cancelled + n_dropped. */
+ * n_cancelled + n_dropped + n_expired. */
 typedef struct bitnet_thread_pool_stats {
     size_t struct_size; /* set by the caller: sizeof(bitnet_thread_pool_stats) */
     uint32_t n_threads; /* that exist now */
     uint32_t n_active;  /* jobs accepted and not ended: queued + running */
     uint32_t n_queued;
-    uint32_t max_queued;  /* the most there ever were */
+    uint32_t max_queued;  /* the most there ever were at a submit */
     uint32_t n_running;   /* jobs that run, or whose drop function does */
     uint64_t n_submitted; /* accepted since creation, as are all below */
     uint64_t n_completed; /* ran and returned BITNET_OK */
-    uint64_t n_failed;    /* ran and returned anything else but CANCELLED, or called
-                              pthread_exit() */
+    uint64_t n_failed;    /* ran and returned anything else but CANCELLED, or ended its
+                              thread */
     uint64_t n_cancelled; /* cancelled in the queue, or returned CANCELLED */
-    uint64_t n_dropped;   /* never ran because the pool was shut down */
+    uint64_t n_dropped;   /* never ran: made room for another, or the pool shut down */
     uint64_t n_refused;   /* never accepted: full, timed out, shut down */
+    uint64_t n_expired;   /* never ran: start_deadline_ns passed */
+    bitnet_durations queue_wait; /* from the submitting call to the start, waiting for
+                                    room included, of the jobs that began */
+    bitnet_durations run_time;   /* from start to end, of the jobs that ended */
 } bitnet_thread_pool_stats;
 
 /*
@@ -294,7 +365,9 @@ typedef enum bitnet_job_state {
  * Returns
  *   what the job returned          once it has ended
  *   BITNET_ERROR_CANCELLED         it never ran
- *   BITNET_ERROR_INTERNAL          it called pthread_exit()
+ *   BITNET_ERROR_TIMED_OUT         it never ran: its start_deadline_ns had passed
+ *   BITNET_ERROR_INTERNAL          it called pthread_exit(), or its thread was ended
+ *                                  by pthread_cancel()
  *   BITNET_ERROR_THREAD_SAFETY     waiting would never end: the message names the
  *                                  chain; or this is a compute or scheduler thread
  *   BITNET_ERROR_INVALID_ARGUMENT  `job` is NULL

@@ -136,3 +136,8 @@ void bni_alloc_set_limit(uint64_t n_bytes)
 {
     atomic_store_explicit(&limit_bytes, n_bytes, memory_order_relaxed);
 }
+
+uint64_t bni_alloc_limit(void)
+{
+    return atomic_load_explicit(&limit_bytes, memory_order_relaxed);
+}

@@ -38,5 +38,6 @@ uint64_t bni_alloc_in_use(void);
 int64_t bni_alloc_thread_balance(void);
 /* The most that may be held; UINT64_MAX: no limit. */
 void bni_alloc_set_limit(uint64_t n_bytes);
+uint64_t bni_alloc_limit(void);
 
 #endif

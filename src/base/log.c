@@ -3,11 +3,14 @@
  * log.c - who listens, read without a lock.
  *
  * The callback, its argument and the level must change as one, and a message may
- * be sent by any thread at any time, also in a child of fork() whose parent was
- * just setting the callback: a reader must not wait for a writer. So they are
- * kept under a sequence number, odd while a writer is at work. A reader copies
+ * be sent by any thread at any time: a reader must not wait for a writer. So they
+ * are kept under a sequence number, odd while a writer is at work. A reader copies
  * all three and takes the copy only if the number was even and the same before
  * and after; a few tries later it gives up, and the message is lost.
+ *
+ * A fork waits for a writer, from the first pool, event queue or engine on
+ * (threads/fork.h). Before that, in a child whose parent was just setting the
+ * callback, messages are lost and the callback cannot be set.
  *
  * These are globals because messages belong to the process: what they are about,
  * a file that is being opened, has no handle yet.
@@ -49,6 +52,16 @@ void bitnet_set_log(bitnet_log_fn fn, void *user, bitnet_log_level max_level)
     atomic_store(&sink_user, user);
     atomic_store(&sink_max_level, fn == NULL ? 0 : (int)max_level);
     atomic_fetch_add(&sequence, 1);
+    pthread_mutex_unlock(&writer_lock);
+}
+
+void bni_log_before_fork(void)
+{
+    pthread_mutex_lock(&writer_lock);
+}
+
+void bni_log_after_fork(void)
+{
     pthread_mutex_unlock(&writer_lock);
 }
 

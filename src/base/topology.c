@@ -11,13 +11,15 @@
  * The second says which group a mount shows as its top. The path in the first, less
  * that group, is the directory below the mount; in a container the two are often
  * the same. From there every directory up to the mount is read, since an ancestor's
- * quota holds too.
+ * quota holds too. What the system did to the group with the smallest one is in its
+ * cpu.stat.
  *
  * Anything that cannot be read or understood means "no limit from here": a wrong
  * guess costs speed, never correctness, so there is no error to report.
  */
 #include "base/topology.h"
 
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,37 +70,58 @@ static bool list_has(const char *list, const char *word)
     }
 }
 
-/* Whole CPUs in a quota, rounded down, at least 1. */
-static unsigned cpus_in_quota(long long quota_us, long long period_us)
+/* A quota in thousandths of a CPU, at least 1; 0 for none, or for nonsense. */
+static uint64_t milli_cpus_in(long long quota_us, long long period_us)
 {
-    if (quota_us <= 0 || period_us <= 0) return BNI_NO_QUOTA;
-    const long long n_cpus = quota_us / period_us;
-    if (n_cpus < 1) return 1;
-    return n_cpus < BNI_NO_QUOTA ? (unsigned)n_cpus : BNI_NO_QUOTA;
+    long long milli_us;
+    if (quota_us <= 0 || period_us <= 0 ||
+        __builtin_mul_overflow(quota_us, 1000LL, &milli_us))
+        return 0;
+    return milli_us < period_us ? 1 : (uint64_t)(milli_us / period_us);
 }
 
 /* The quota of one version 2 directory: cpu.max has "max 100000" or two numbers. */
-static unsigned quota_of_v2(const char *root, const char *directory)
+static uint64_t quota_of_v2(const char *root, const char *directory)
 {
     char line[MAX_LINE_BYTES];
     long long quota_us;
     long long period_us;
     if (!read_first_line(root, directory, "/cpu.max", line) ||
         sscanf(line, "%lld %lld", &quota_us, &period_us) != 2)
-        return BNI_NO_QUOTA;
-    return cpus_in_quota(quota_us, period_us);
+        return 0;
+    return milli_cpus_in(quota_us, period_us);
 }
 
 /* The quota of one version 1 directory: two files, -1 for none. */
-static unsigned quota_of_v1(const char *root, const char *directory)
+static uint64_t quota_of_v1(const char *root, const char *directory)
 {
     char line[MAX_LINE_BYTES];
-    if (!read_first_line(root, directory, "/cpu.cfs_quota_us", line))
-        return BNI_NO_QUOTA;
+    if (!read_first_line(root, directory, "/cpu.cfs_quota_us", line)) return 0;
     const long long quota_us = strtoll(line, NULL, 10);
-    if (!read_first_line(root, directory, "/cpu.cfs_period_us", line))
-        return BNI_NO_QUOTA;
-    return cpus_in_quota(quota_us, strtoll(line, NULL, 10));
+    if (!read_first_line(root, directory, "/cpu.cfs_period_us", line)) return 0;
+    return milli_cpus_in(quota_us, strtoll(line, NULL, 10));
+}
+
+/* Reads the counts of a directory: a name and a number in each line. Both versions
+ * have the same names, but for the time: microseconds in 2, nanoseconds in 1. */
+static void read_throttling(const char *root, const char *directory,
+                            struct bni_cpu_quota *quota)
+{
+    FILE *file = open_below(root, directory, "/cpu.stat");
+    if (file == NULL) return;
+    char line[MAX_LINE_BYTES];
+    while (read_line(file, line)) {
+        char name[32];
+        uint64_t value;
+        if (sscanf(line, "%31s %" SCNu64, name, &value) != 2) continue;
+        if (strcmp(name, "nr_periods") == 0) quota->n_periods = value;
+        if (strcmp(name, "nr_throttled") == 0) quota->n_throttled = value;
+        if (strcmp(name, "throttled_time") == 0) quota->throttled_ns = value;
+        if (strcmp(name, "throttled_usec") == 0 &&
+            __builtin_mul_overflow(value, 1000U, &quota->throttled_ns))
+            quota->throttled_ns = UINT64_MAX;
+    }
+    fclose(file);
 }
 
 /* One of the two hierarchies that may limit the CPU. */
@@ -175,32 +198,57 @@ static const char *path_below_mount(const struct hierarchy *hierarchy)
     return strcmp(group, "/") == 0 ? "" : group;
 }
 
-static unsigned quota_of_hierarchy(const char *root, bool is_v2)
+/* A group's directory below the root, and its quota. */
+struct limited_group {
+    char directory[2 * MAX_PATH_BYTES];
+    uint64_t milli_cpus; /* 0: no group with a quota was found yet */
+};
+
+/* Puts the group of this hierarchy that limits most into `found`, if it limits more. */
+static void find_smallest_quota(const char *root, bool is_v2,
+                                struct limited_group *found)
 {
     struct hierarchy hierarchy = {.is_v2 = is_v2};
-    if (!find_group(root, &hierarchy) || !find_mount(root, &hierarchy))
-        return BNI_NO_QUOTA;
+    if (!find_group(root, &hierarchy) || !find_mount(root, &hierarchy)) return;
 
-    char directory[2 * MAX_PATH_BYTES];
+    char directory[sizeof(found->directory)];
     snprintf(directory, sizeof(directory), "%s%s", hierarchy.mount_point,
              path_below_mount(&hierarchy));
     const size_t n_mount_point = strlen(hierarchy.mount_point);
-    unsigned smallest = BNI_NO_QUOTA;
     for (;;) {
-        const unsigned quota =
+        const uint64_t milli_cpus =
             is_v2 ? quota_of_v2(root, directory) : quota_of_v1(root, directory);
-        if (quota < smallest) smallest = quota;
+        if (milli_cpus != 0 &&
+            (found->milli_cpus == 0 || milli_cpus < found->milli_cpus)) {
+            found->milli_cpus = milli_cpus;
+            memcpy(found->directory, directory, strlen(directory) + 1);
+        }
         char *last = strrchr(directory, '/');
-        if (last == NULL || strlen(directory) <= n_mount_point) return smallest;
+        if (last == NULL || strlen(directory) <= n_mount_point) return;
         *last = '\0';
     }
 }
 
+static void find_limited_group(const char *root, struct limited_group *found)
+{
+    found->milli_cpus = 0;
+    find_smallest_quota(root, true, found);
+    find_smallest_quota(root, false, found);
+}
+
+/* Whole CPUs in a quota, rounded down, at least 1. */
+static unsigned whole_cpus(uint64_t milli_cpus)
+{
+    const uint64_t n_cpus = milli_cpus / 1000;
+    if (milli_cpus == 0 || n_cpus >= BNI_NO_QUOTA) return BNI_NO_QUOTA;
+    return n_cpus < 1 ? 1 : (unsigned)n_cpus;
+}
+
 unsigned bni_topology_quota(const char *root)
 {
-    const unsigned v2 = quota_of_hierarchy(root, true);
-    const unsigned v1 = quota_of_hierarchy(root, false);
-    return v1 < v2 ? v1 : v2;
+    struct limited_group group;
+    find_limited_group(root, &group);
+    return whole_cpus(group.milli_cpus);
 }
 
 /* Fills `mask`; false where there are more CPUs than it can name. */
@@ -244,11 +292,29 @@ unsigned bni_topology_n_usable(void)
     return n_cpus < quota ? n_cpus : quota;
 }
 
+void bni_topology_read(const char *root, struct bni_topology *topology)
+{
+    *topology = (struct bni_topology){.n_affinity = bni_topology_n_cpus()};
+    cpu_set_t mask;
+    topology->n_cores =
+        read_affinity(&mask) ? bni_topology_n_cores(root, &mask) : topology->n_affinity;
+    struct limited_group group;
+    find_limited_group(root, &group);
+    const unsigned n_quota = whole_cpus(group.milli_cpus);
+    if (n_quota != BNI_NO_QUOTA) {
+        topology->quota.n_cpus = n_quota;
+        topology->quota.milli_cpus = group.milli_cpus;
+        read_throttling(root, group.directory, &topology->quota);
+    }
+    topology->n_usable =
+        topology->n_affinity < n_quota ? topology->n_affinity : n_quota;
+    topology->n_compute =
+        topology->n_cores < topology->n_usable ? topology->n_cores : topology->n_usable;
+}
+
 unsigned bni_topology_n_compute(void)
 {
-    const unsigned n_usable = bni_topology_n_usable();
-    cpu_set_t mask;
-    if (!read_affinity(&mask)) return n_usable;
-    const unsigned n_cores = bni_topology_n_cores("", &mask);
-    return n_cores < n_usable ? n_cores : n_usable;
+    struct bni_topology topology;
+    bni_topology_read("", &topology);
+    return topology.n_compute;
 }

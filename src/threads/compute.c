@@ -18,11 +18,13 @@
 #include "threads/compute.h"
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
 #include "base/topology.h"
 #include "threads/compute_control.h"
+#include "threads/fork.h"
 #include "threads/sync.h"
 
 enum { N_QUEUES = 16 };
@@ -35,12 +37,12 @@ static struct bni_mutex lock = {PTHREAD_MUTEX_INITIALIZER};
 static struct bni_cond turn_begins[N_QUEUES] = {COND, COND, COND, COND, COND, COND,
                                                 COND, COND, COND, COND, COND, COND,
                                                 COND, COND, COND, COND};
-#undef COND
 
 static uint64_t next_ticket BNI_GUARDED_BY(lock);
 static uint64_t now_served
     BNI_GUARDED_BY(lock);                      /* == next_ticket: nobody has the turn */
 static unsigned n_wanted BNI_GUARDED_BY(lock); /* 0: not worked out yet */
+static bool is_chosen BNI_GUARDED_BY(lock);    /* n_wanted, by the program */
 
 static struct bni_team *shared_team; /* touched only by whoever has the turn */
 
@@ -90,8 +92,16 @@ bitnet_status bni_compute_set_threads(unsigned n_threads)
                          n_threads, BNI_TEAM_MAX_THREADS);
     bni_mutex_lock(&lock);
     n_wanted = n_threads;
+    is_chosen = n_threads != 0;
     bni_mutex_unlock(&lock);
     return BITNET_OK;
+}
+
+void bni_compute_refresh(void)
+{
+    bni_mutex_lock(&lock);
+    if (!is_chosen) n_wanted = 0;
+    bni_mutex_unlock(&lock);
 }
 
 bitnet_status bni_compute_acquire(struct bni_team **team)
@@ -132,4 +142,23 @@ void bni_compute_cleanup(void)
     bni_team_destroy(shared_team);
     shared_team = NULL;
     end_turn();
+}
+
+void bni_compute_before_fork(void) BNI_NO_ANALYSIS
+{
+    bni_mutex_lock(&lock);
+}
+
+/* A child has neither the team's threads nor whoever had or awaited a turn. The team's
+ * memory is forgotten: somebody may have been using it. */
+void bni_compute_after_fork(bool is_child) BNI_NO_ANALYSIS
+{
+    if (is_child) {
+        shared_team = NULL;
+        next_ticket = 0;
+        now_served = 0;
+        for (size_t i = 0; i < N_QUEUES; i++)
+            turn_begins[i] = (struct bni_cond)COND;
+    }
+    bni_mutex_unlock(&lock);
 }

@@ -14,6 +14,9 @@
  */
 bitnet_status bni_compute_set_threads(unsigned n_threads);
 
+/* Has the number worked out anew when it is next needed, unless it was set. */
+void bni_compute_refresh(void);
+
 /* Returns the number of threads the next turn's team has. */
 unsigned bni_compute_threads(void);
 

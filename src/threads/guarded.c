@@ -18,12 +18,14 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "threads/compute.h"
+#include "threads/fork.h"
 #include "threads/sync.h"
 
 struct bitnet_guarded {
-    bitnet_ref *ref; /* counts; its object is this struct */
+    bitnet_ref *ref; /* counts; its object is this struct; fixed, as are these */
     void *object;
     bitnet_destructor_fn destructor;
+    unsigned generation; /* see fork.h: in a child, who is inside may not be there */
 
     struct bni_mutex lock;
     struct bni_cond changed; /* somebody came out */
@@ -37,8 +39,10 @@ static void destroy(void *arg)
 {
     bitnet_guarded *guarded = arg;
     if (guarded->destructor != NULL) guarded->destructor(guarded->object);
-    bni_cond_destroy(&guarded->changed);
-    bni_mutex_destroy(&guarded->lock);
+    if (!bni_fork_is_older(guarded->generation)) {
+        bni_cond_destroy(&guarded->changed);
+        bni_mutex_destroy(&guarded->lock);
+    }
     bni_free(guarded);
 }
 
@@ -50,9 +54,12 @@ bitnet_status bitnet_guarded_create(void *object, bitnet_destructor_fn destructo
             BITNET_ERROR_INVALID_ARGUMENT,
             "cannot create a guarded reference: nowhere to put it, `out` is "
             "NULL");
-    bitnet_status status = BITNET_ERROR_OUT_OF_MEMORY;
+    bitnet_status status = bni_fork_watch();
+    if (status != BITNET_OK) return status;
+    status = BITNET_ERROR_OUT_OF_MEMORY;
     bitnet_guarded *guarded = bni_calloc(1, sizeof(*guarded));
     if (guarded == NULL) goto fail;
+    guarded->generation = bni_fork_generation();
     guarded->object = object;
     guarded->destructor = destructor;
     status = bni_mutex_init(&guarded->lock);
@@ -123,6 +130,7 @@ static void come_out(void *arg)
     const struct visit *visit = arg;
     bitnet_guarded *guarded = visit->guarded;
     bni_context_forbid_blocking(NULL); /* as it was, or enter would have been refused */
+    if (bni_fork_is_older(guarded->generation)) return; /* the function forked */
     bni_mutex_lock(&guarded->lock);
     if (visit->writes) {
         guarded->is_writing = false;
@@ -139,7 +147,9 @@ static bitnet_status check_entry(const bitnet_guarded *guarded, bool has_functio
         return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
                          "cannot enter a guarded object: %s is NULL",
                          guarded == NULL ? "it" : "the function");
-    return bni_context_check("entering a guarded object");
+    const bitnet_status status = bni_context_check("entering a guarded object");
+    if (status != BITNET_OK) return status;
+    return bni_fork_check(guarded->generation, "entering a guarded object");
 }
 
 bitnet_status bitnet_guarded_read(bitnet_guarded *guarded, bitnet_guarded_read_fn fn,

@@ -14,6 +14,7 @@
 
 #include "base/alloc.h"
 #include "threads/compute.h"
+#include "threads/trace.h"
 
 bitnet_job *bni_job_create(void)
 {
@@ -51,17 +52,16 @@ void bni_job_is_queued(bitnet_job *job, struct bni_slot *slot)
 {
     if (job == NULL) return;
     job->slot = slot;
+    job->place.ends_by_itself = slot->task.start_deadline_ns != BITNET_NO_DEADLINE;
     bni_wait_graph_place(&job->place, &job->pool->wait_pool, NULL);
 }
 
-void bni_job_is_running(bitnet_job *job, struct bni_run *run)
+void bni_job_is_running(bitnet_job *job, struct bni_worker *worker)
 {
     if (job == NULL) return;
     job->state = BITNET_JOB_RUNNING;
     job->slot = NULL;
-    job->run = run;
-    bni_wait_graph_place(&job->place, NULL,
-                         run->worker == NULL ? NULL : &run->worker->wait);
+    bni_wait_graph_place(&job->place, NULL, worker == NULL ? NULL : &worker->wait);
 }
 
 void bni_job_has_ended(bitnet_job *job, const struct bni_error_record *outcome)
@@ -69,8 +69,8 @@ void bni_job_has_ended(bitnet_job *job, const struct bni_error_record *outcome)
     if (job == NULL) return;
     bitnet_thread_pool *pool = job->pool;
     job->state = BITNET_JOB_ENDED;
-    job->run = NULL;
-    job->outcome = *outcome;
+    job->outcome.status = outcome->status;
+    if (outcome->status != BITNET_OK) job->outcome = *outcome;
     bni_wait_graph_place(&job->place, NULL, NULL);
     bni_cond_broadcast(&job->ended);
     if (unref_is_last(job)) pool->n_refs--;
@@ -78,7 +78,7 @@ void bni_job_has_ended(bitnet_job *job, const struct bni_error_record *outcome)
 
 bitnet_job *bitnet_job_retain(bitnet_job *job)
 {
-    if (job == NULL) return NULL;
+    if (job == NULL || bni_pool_is_parents(job->pool)) return job;
     bni_mutex_lock(&job->pool->lock);
     job->n_refs++;
     bni_mutex_unlock(&job->pool->lock);
@@ -87,7 +87,7 @@ bitnet_job *bitnet_job_retain(bitnet_job *job)
 
 void bitnet_job_release(bitnet_job *job)
 {
-    if (job == NULL) return;
+    if (job == NULL || bni_pool_is_parents(job->pool)) return;
     bitnet_thread_pool *pool = job->pool;
     bni_mutex_lock(&pool->lock);
     if (unref_is_last(job)) {
@@ -119,14 +119,30 @@ static void claim(bitnet_thread_pool *pool, bitnet_job *job) BNI_REQUIRES(pool->
     struct bni_task task;
     bni_queue_take(&pool->queue, job->slot, &task);
     bni_pool_refill(pool);
-    bni_pool_run(pool, bni_current_worker(), &task);
+    bni_pool_run(pool, bni_current_worker(), &task, bni_ticks());
 }
 
-/* Sleeps until the job has ended, or the deadline. */
-static bitnet_status wait_for_end(bitnet_thread_pool *pool, bitnet_job *job,
-                                  uint64_t deadline_ns) BNI_REQUIRES(pool->lock)
+/* When the job, if it is still queued then, ends for having waited too long. */
+static uint64_t start_deadline(const bitnet_thread_pool *pool, const bitnet_job *job)
+    BNI_REQUIRES(pool->lock)
 {
-    if (job->state == BITNET_JOB_ENDED) return BITNET_OK;
+    (void)pool;
+    return job->slot == NULL ? BITNET_NO_DEADLINE : job->slot->task.start_deadline_ns;
+}
+
+/* Ends the queued job here: no worker has come to it. */
+static void expire(bitnet_thread_pool *pool, bitnet_job *job) BNI_REQUIRES(pool->lock)
+{
+    struct bni_task task;
+    bni_queue_take(&pool->queue, job->slot, &task);
+    bni_pool_refill(pool);
+    bni_pool_expire(pool, &task);
+}
+
+/* Sleeps until the job has ended, or until `deadline_ns`, or its start deadline. */
+static bitnet_status sleep_until_end(bitnet_thread_pool *pool, bitnet_job *job,
+                                     uint64_t deadline_ns) BNI_REQUIRES(pool->lock)
+{
     /* In a pool that is stopping it takes no worker to end what is queued. */
     const bool will_be_dropped =
         job->state == BITNET_JOB_QUEUED && pool->state >= BNI_POOL_STOPPING;
@@ -139,13 +155,35 @@ static bitnet_status wait_for_end(bitnet_thread_pool *pool, bitnet_job *job,
     if (status != BITNET_OK) return bni_error_prefix("waiting for a job");
 
     bool is_in_time = true;
-    while (job->state != BITNET_JOB_ENDED && is_in_time)
-        is_in_time = bni_cond_wait_until(&job->ended, &pool->lock, deadline_ns);
+    while (job->state != BITNET_JOB_ENDED && is_in_time) {
+        const uint64_t until_ns = start_deadline(pool, job);
+        is_in_time =
+            bni_cond_wait_until(&job->ended, &pool->lock,
+                                until_ns < deadline_ns ? until_ns : deadline_ns);
+    }
     bni_wait_graph_end(waiter);
-    if (job->state == BITNET_JOB_ENDED) return BITNET_OK;
-    return bni_error(BITNET_ERROR_TIMED_OUT,
-                     "waiting for a job: it was still %s at the deadline",
-                     job->state == BITNET_JOB_QUEUED ? "queued" : "running");
+    return BITNET_OK;
+}
+
+static bitnet_status wait_for_end(bitnet_thread_pool *pool, bitnet_job *job,
+                                  uint64_t deadline_ns) BNI_REQUIRES(pool->lock)
+{
+    while (job->state != BITNET_JOB_ENDED) {
+        /* A function that this thread has just called for it may have forked. */
+        bitnet_status status = bni_fork_check(pool->generation, "waiting for a job");
+        if (status == BITNET_OK) status = sleep_until_end(pool, job, deadline_ns);
+        if (status != BITNET_OK) return status;
+        if (job->state == BITNET_JOB_ENDED) return BITNET_OK;
+        const uint64_t now_ns = bitnet_clock_ns();
+        if (now_ns >= start_deadline(pool, job)) {
+            expire(pool, job);
+        } else if (now_ns >= deadline_ns) {
+            return bni_error(BITNET_ERROR_TIMED_OUT,
+                             "waiting for a job: it was still %s at the deadline",
+                             job->state == BITNET_JOB_QUEUED ? "queued" : "running");
+        }
+    }
+    return BITNET_OK;
 }
 
 bitnet_status bitnet_job_wait_until(bitnet_job *job, uint64_t deadline_ns)
@@ -153,10 +191,12 @@ bitnet_status bitnet_job_wait_until(bitnet_job *job, uint64_t deadline_ns)
     if (job == NULL)
         return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
                          "waiting for a job: the handle is NULL");
+    bitnet_thread_pool *pool = job->pool;
     bitnet_status status = bni_context_check("waiting for a job");
+    if (status == BITNET_OK)
+        status = bni_fork_check(pool->generation, "waiting for a job");
     if (status != BITNET_OK) return status;
 
-    bitnet_thread_pool *pool = job->pool;
     bni_mutex_lock(&pool->lock);
     if (can_claim(pool, job)) claim(pool, job);
     status = wait_for_end(pool, job, deadline_ns);
@@ -172,9 +212,10 @@ bitnet_status bitnet_job_wait(bitnet_job *job)
 
 bool bitnet_job_cancel(bitnet_job *job)
 {
-    if (job == NULL) return false;
+    if (job == NULL || bni_pool_is_parents(job->pool)) return false;
     bitnet_thread_pool *pool = job->pool;
     bool never_runs = false;
+    bool is_running = false;
     bni_mutex_lock(&pool->lock);
     if (job->state == BITNET_JOB_QUEUED && job->slot != NULL) {
         struct bni_task task;
@@ -183,18 +224,23 @@ bool bitnet_job_cancel(bitnet_job *job)
                              "the job never ran: it was cancelled");
         bni_queue_take(&pool->queue, job->slot, &task);
         bni_pool_refill(pool);
-        bni_pool_drop(pool, &task, &outcome, true);
+        bni_pool_drop(pool, &task, BNI_ENDING_CANCEL, &outcome);
         never_runs = true;
-    } else if (job->run != NULL) {
-        job->run->should_stop = true;
+    } else if (job->state == BITNET_JOB_RUNNING) {
+        job->should_stop = true;
+        is_running = true;
     }
+    const uint64_t job_id = job->sequence;
     bni_mutex_unlock(&pool->lock);
+    /* For a job that never runs this was told before its drop function was called. */
+    if (is_running) bni_trace_job_cancel(&pool->trace, job_id);
     return never_runs;
 }
 
 bitnet_job_state bitnet_job_get_state(bitnet_job *job)
 {
-    if (job == NULL) return BITNET_JOB_ENDED;
+    /* A parent's job never runs, or goes on, in a child. */
+    if (job == NULL || bni_pool_is_parents(job->pool)) return BITNET_JOB_ENDED;
     bni_mutex_lock(&job->pool->lock);
     const bitnet_job_state state = job->state;
     bni_mutex_unlock(&job->pool->lock);
@@ -204,8 +250,11 @@ bitnet_job_state bitnet_job_get_state(bitnet_job *job)
 bitnet_status bitnet_job_get_status(bitnet_job *job)
 {
     if (job == NULL) return BITNET_OK;
+    bitnet_status status =
+        bni_fork_check(job->pool->generation, "asking for a job's result");
+    if (status != BITNET_OK) return status;
     bni_mutex_lock(&job->pool->lock);
-    const bitnet_status status = job->outcome.status;
+    status = job->outcome.status;
     bni_mutex_unlock(&job->pool->lock);
     return status;
 }

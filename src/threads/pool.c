@@ -9,13 +9,16 @@
 
 #include "base/alloc.h"
 #include "base/options.h"
+#include "base/topology.h"
 #include "threads/pool_options.h"
 
 static void free_pool(bitnet_thread_pool *pool)
 {
-    bni_cond_destroy(&pool->nothing_left);
-    bni_cond_destroy(&pool->staff_left);
-    bni_mutex_destroy(&pool->lock);
+    if (!bni_pool_is_parents(pool)) {
+        bni_cond_destroy(&pool->nothing_left);
+        bni_cond_destroy(&pool->staff_left);
+        bni_mutex_destroy(&pool->lock);
+    }
     bni_free(pool);
 }
 
@@ -55,15 +58,26 @@ bitnet_status bitnet_thread_pool_create(const bitnet_thread_pool_options *option
             "cannot create a thread pool: nowhere to put it, `out` is NULL");
     bitnet_thread_pool_options resolved;
     bitnet_status status = bni_pool_options_resolve(options, &resolved);
+    if (status == BITNET_OK) status = bni_fork_watch();
     if (status != BITNET_OK) return status;
 
     status = BITNET_ERROR_OUT_OF_MEMORY;
     bitnet_thread_pool *pool = bni_calloc(1, sizeof(*pool));
     if (pool == NULL) goto fail;
+    pool->generation = bni_fork_generation();
     pool->n_refs = 1;
     pool->stack_bytes = resolved.stack_size;
     snprintf(pool->name_prefix, sizeof(pool->name_prefix), "%s",
              resolved.thread_name_prefix);
+    bni_ticks_init();
+    pool->n_cpus = bni_topology_n_cpus();
+    pool->usual_run_ticks = UINT64_MAX; /* until we know better */
+    if (resolved.trace != NULL) {
+        status = bni_options_read("trace functions", &pool->trace, sizeof(pool->trace),
+                                  resolved.trace);
+        if (status != BITNET_OK) goto fail_pool;
+        status = BITNET_ERROR_OUT_OF_MEMORY;
+    }
 
     status = bni_mutex_init(&pool->lock);
     if (status != BITNET_OK) goto fail_pool;
@@ -147,6 +161,8 @@ bitnet_status bitnet_thread_pool_resize(bitnet_thread_pool *pool, uint32_t num_t
                          "cannot resize a thread pool: it is NULL");
     uint32_t n_threads;
     bitnet_status status = bni_pool_resolve_threads(num_threads, &n_threads);
+    if (status == BITNET_OK)
+        status = bni_fork_check(pool->generation, "resizing a thread pool");
     if (status != BITNET_OK) return status;
 
     bni_mutex_lock(&pool->lock);
@@ -179,8 +195,14 @@ bitnet_status bitnet_thread_pool_get_stats(bitnet_thread_pool *pool,
         return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
                          "cannot read a thread pool's statistics: %s is NULL",
                          pool == NULL ? "the pool" : "`stats`");
+    const bitnet_status status =
+        bni_fork_check(pool->generation, "reading a thread pool's statistics");
+    if (status != BITNET_OK) return status;
     bni_mutex_lock(&pool->lock);
-    const bitnet_thread_pool_stats now = {
+    bni_hand_gather(pool);
+    struct bni_tally tally = pool->tally;
+    bni_hand_add_tally(pool, &tally);
+    bitnet_thread_pool_stats now = {
         .struct_size = sizeof(now),
         .n_threads = pool->n_alive,
         .n_active = (uint32_t)bni_pool_n_active(pool),
@@ -188,12 +210,17 @@ bitnet_status bitnet_thread_pool_get_stats(bitnet_thread_pool *pool,
         .max_queued = pool->max_queued,
         .n_running = pool->n_running,
         .n_submitted = pool->next_sequence,
-        .n_completed = pool->n_completed,
-        .n_failed = pool->n_failed,
-        .n_cancelled = pool->n_cancelled,
-        .n_dropped = pool->n_dropped,
+        .n_completed = tally.n_completed,
+        .n_failed = tally.n_failed,
+        .n_cancelled = tally.n_cancelled,
+        .n_dropped = tally.n_dropped,
         .n_refused = pool->n_refused,
+        .n_expired = tally.n_expired,
     };
     bni_mutex_unlock(&pool->lock);
+    bni_histogram_read(&tally.queue_wait, &now.queue_wait);
+    bni_histogram_read(&tally.run_time, &now.run_time);
+    bni_ticks_to_ns(&now.queue_wait);
+    bni_ticks_to_ns(&now.run_time);
     return bni_options_write("thread pool statistics", stats, &now, sizeof(now));
 }

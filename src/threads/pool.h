@@ -5,6 +5,7 @@
  *   pool.c          options, create, resize, destroy, statistics
  *   pool_staff.c    the worker threads: start, serve, leave, be replaced
  *   pool_run.c      running one job, and counting it, however it ends
+ *   pool_hand.c     very short jobs, taken several at a time
  *   pool_submit.c   accepting jobs: at once, waiting for room, or refusing
  *   pool_wait.c     waiting for jobs, and shutdown
  *   job.c           handles
@@ -23,6 +24,11 @@
  * References keep the pool's struct, though not its threads and its queue, alive
  * after destroy: the owner has one, every handle, and every thread that sleeps in a
  * call on the pool.
+ *
+ * In a forked child the pool is the parent's (fork.h): calls refuse without a look at
+ * the lock, destroy frees what it can without waiting, and handles are forgotten, with
+ * the little memory they have. A job or drop function may fork, and the child return
+ * from it: what is above it on that thread's stack finds the lock renewed, and leaves.
  */
 #ifndef BNI_THREADS_POOL_H
 #define BNI_THREADS_POOL_H
@@ -30,6 +36,9 @@
 #include <bitnet/thread_pool.h>
 
 #include "base/error.h"
+#include "base/ticks.h"
+#include "threads/fork.h"
+#include "threads/pool_tally.h"
 #include "threads/queue.h"
 #include "threads/sync.h"
 #include "threads/thread.h"
@@ -37,6 +46,9 @@
 
 /* How deep a thread may be in jobs that it runs inside of jobs. */
 enum { BNI_MAX_JOB_DEPTH = 32 };
+
+/* How many short jobs a worker takes at a time, besides the one it begins. */
+enum { BNI_MAX_HAND = 16 };
 
 enum bni_pool_state {
     BNI_POOL_OPEN,
@@ -51,6 +63,18 @@ enum bni_worker_state {
     BNI_WORKER_GONE, /* its thread is ending, and has to be joined */
 };
 
+/* Jobs that a worker has taken and not begun: see pool_hand.c. */
+struct bni_hand {
+    struct bni_mutex lock;
+
+    /* Guarded by the lock; n_dealt is written under the pool's too. */
+    struct bni_task tasks[BNI_MAX_HAND];
+    unsigned n_next; /* the first of them that is still there */
+    unsigned n_tasks;
+    unsigned n_dealt; /* its part of pool->n_dealt */
+    struct bni_tally tally;
+};
+
 /* A place for a thread; thread after thread may fill it. */
 struct bni_worker {
     bitnet_thread_pool *pool; /* fixed, as is `index` */
@@ -62,30 +86,31 @@ struct bni_worker {
     struct bni_thread thread;
     pthread_t predecessor; /* ended by pthread_exit(); the next thread joins it */
     bool has_predecessor;
-    bool is_idle; /* on the stack of the idle */
-    struct bni_worker *next_idle;
+    bool is_asleep;
+    struct bni_worker *next_idle; /* on the stack of the idle */
     struct bni_cond wake;
 
+    /* Written under pool->lock. Read without it by the spinner only, which takes the
+     * lock when it has turned false. */
+    _Atomic bool is_idle;
+
     struct bni_wait_worker wait; /* guarded by the wait graph */
+
+    struct bni_hand hand;
 };
 
-/* One job being run, or dropped, on the stack of the thread that does it. */
+/* One job being brought to its end, on the stack of the thread that does it, and of
+ * no concern to others. The messages of the records are only there with an error. */
 struct bni_run {
-    /* Fixed. */
     bitnet_thread_pool *pool;
     struct bni_task task;
     struct bni_worker *worker; /* whose thread this is; NULL: no pool's */
     struct bni_run *outer;     /* what the thread was in before; or NULL */
     unsigned depth;
-    bool is_drop;
-    bool is_cancelled;                   /* counts as such */
-    struct bni_error_record outcome;     /* of a drop, or of a job that has ended */
+    enum bni_ending ending;
+    uint64_t start_ticks;
+    struct bni_error_record outcome;
     struct bni_error_record outer_error; /* the thread's before, to be put back */
-
-    /* Guarded by pool->lock. */
-    bool should_stop;
-    struct bni_run *previous;
-    struct bni_run *next;
 };
 
 /* A thread that waits for room, with the job it brings. On its stack. */
@@ -108,8 +133,11 @@ struct bni_idle_waiter {
 
 struct bitnet_thread_pool {
     /* Fixed after creation. */
+    unsigned generation; /* see fork.h */
     size_t stack_bytes;
     char name_prefix[BNI_THREAD_NAME_BYTES];
+    unsigned n_cpus; /* that this process may use */
+    bitnet_trace trace;
 
     struct bni_mutex lock;
     struct bni_cond staff_left;   /* a worker has gone, or all have been joined */
@@ -119,26 +147,28 @@ struct bitnet_thread_pool {
     size_t n_refs;
     enum bni_pool_state state;
     struct bni_queue queue;
-    struct bni_submitter *first_submitter; /* only while the queue is full */
+    struct bni_submitter *first_submitter; /* they wait for room */
     struct bni_submitter *last_submitter;
+    bool is_admitting; /* one got room, and has not woken up yet */
     struct bni_idle_waiter *idle_waiters;
-    struct bni_run *runs;
 
     struct bni_worker **workers; /* n_workers places, of which n_wanted are filled */
     unsigned n_workers;
     unsigned n_wanted;
     unsigned n_alive;
     bool is_joining;
-    struct bni_worker *idle; /* a stack: who worked last is woken first */
+    struct bni_worker *spinner; /* the idle worker that is awake, or NULL */
+    struct bni_worker *idle;    /* a stack: who worked last is woken first */
 
     uint64_t next_sequence; /* = jobs accepted */
     uint32_t max_queued;
     uint32_t n_running;
-    uint64_t n_completed;
-    uint64_t n_failed;
-    uint64_t n_cancelled;
-    uint64_t n_dropped;
     uint64_t n_refused;
+    struct bni_tally tally; /* without what is in the hands' */
+
+    bool is_waking;        /* a worker was woken, and has not looked around yet */
+    uint32_t n_dealt;      /* jobs that were in hands when last looked at */
+    uint64_t usual_run_ticks; /* an estimate of how long the next job takes */
 
     struct bni_wait_pool wait_pool; /* guarded by the wait graph */
 };
@@ -147,10 +177,11 @@ struct bitnet_job {
     bitnet_thread_pool *pool; /* fixed; one reference */
 
     /* Guarded by pool->lock. */
-    unsigned n_refs; /* the holders', and the task's until the job has ended */
+    unsigned n_refs;   /* the holders', and the task's until the job has ended */
+    uint64_t sequence; /* its task's */
     bitnet_job_state state;
     struct bni_slot *slot; /* while queued */
-    struct bni_run *run;   /* while running */
+    bool should_stop;      /* cancelled while it ran */
     struct bni_error_record outcome;
     struct bni_cond ended;
 
@@ -162,10 +193,17 @@ struct bitnet_job {
 /* Gives back a reference, which frees the pool if it was the last, and the lock. */
 void bni_pool_leave(bitnet_thread_pool *pool) BNI_RELEASE(pool->lock);
 
+/* Jobs that are queued or run. Exact after bni_hand_gather(). */
 static inline uint64_t bni_pool_n_active(const bitnet_thread_pool *pool)
     BNI_REQUIRES(pool->lock)
 {
     return pool->queue.n_queued + pool->n_running;
+}
+
+/* Whether this process was forked from the pool's. */
+static inline bool bni_pool_is_parents(const bitnet_thread_pool *pool)
+{
+    return bni_fork_is_older(pool->generation);
 }
 
 /* pool_staff.c */
@@ -186,6 +224,29 @@ void bni_pool_dismiss(bitnet_thread_pool *pool) BNI_REQUIRES(pool->lock);
 
 void bni_pool_free_places(bitnet_thread_pool *pool);
 
+/* pool_hand.c */
+
+/* Learns from a job that took `run_ticks`. */
+void bni_hand_estimate(bitnet_thread_pool *pool, uint64_t run_ticks)
+    BNI_REQUIRES(pool->lock);
+
+/* Fills the worker's hand, which is empty, if that is worth it and allowed, with what
+ * is to be run after `task`. */
+void bni_hand_deal(bitnet_thread_pool *pool, struct bni_worker *worker,
+                   const struct bni_task *task) BNI_REQUIRES(pool->lock);
+
+/* Counts `run`, a plain job that has ended, and puts the next one of the hand in its
+ * place; false, and nothing is done, if there is none. Takes the hand's lock only. */
+bool bni_hand_next(struct bni_worker *worker, struct bni_run *run, uint64_t now);
+
+/* Puts what is in all hands back into the queue: now all numbers are exact, and no
+ * job begins or ends while the lock is held. */
+void bni_hand_gather(bitnet_thread_pool *pool) BNI_REQUIRES(pool->lock);
+
+/* Adds what was counted in the hands. After gathering. */
+void bni_hand_add_tally(const bitnet_thread_pool *pool, struct bni_tally *sum)
+    BNI_REQUIRES(pool->lock);
+
 /* pool_run.c */
 
 /* The innermost job or drop function that this thread is in, or NULL. */
@@ -201,13 +262,25 @@ struct bni_wait_worker *bni_current_waiter(void);
 /* Refuses with THREAD_SAFETY inside of a job or drop function of `pool`. */
 bitnet_status bni_pool_check_outside(const bitnet_thread_pool *pool, const char *what);
 
-/* Runs the task on this thread, `worker`'s. Lets go of the lock meanwhile. */
-void bni_pool_run(bitnet_thread_pool *pool, struct bni_worker *worker,
-                  const struct bni_task *task) BNI_REQUIRES(pool->lock);
+/* Refuses with QUEUE_FULL where this thread is too deep in jobs to enter another. */
+bitnet_status bni_pool_check_depth(void);
+
+/*
+ * Runs the task on this thread, `worker`'s, or drops it if its start deadline is over,
+ * and then what else is in the worker's hand. `now` is the time in ticks. Lets go of
+ * the lock meanwhile. Returns the time when the last one had ended.
+ */
+uint64_t bni_pool_run(bitnet_thread_pool *pool, struct bni_worker *worker,
+                      const struct bni_task *task, uint64_t now)
+    BNI_REQUIRES(pool->lock);
 
 /* Ends the task as one that never ran, calling its drop function, likewise. */
 void bni_pool_drop(bitnet_thread_pool *pool, const struct bni_task *task,
-                   const struct bni_error_record *outcome, bool is_cancelled)
+                   enum bni_ending ending, const struct bni_error_record *outcome)
+    BNI_REQUIRES(pool->lock);
+
+/* The same for a task whose start deadline is over. */
+void bni_pool_expire(bitnet_thread_pool *pool, const struct bni_task *task)
     BNI_REQUIRES(pool->lock);
 
 /* Drops all that is queued. */
@@ -217,7 +290,7 @@ void bni_pool_drop_queued(bitnet_thread_pool *pool,
 
 /* pool_submit.c */
 
-/* Lets waiting submitters in while there is room: after each taking of a slot. */
+/* Lets the next waiting submitter in if there is room: after each taking of a slot. */
 void bni_pool_refill(bitnet_thread_pool *pool) BNI_REQUIRES(pool->lock);
 
 /* Refuses all waiting submitters. */
@@ -234,7 +307,7 @@ void bni_job_attach(bitnet_job *job, bitnet_thread_pool *pool) BNI_REQUIRES(pool
 
 /* The task's side of a handle; NULL does nothing. The last gives its reference back. */
 void bni_job_is_queued(bitnet_job *job, struct bni_slot *slot);
-void bni_job_is_running(bitnet_job *job, struct bni_run *run);
+void bni_job_is_running(bitnet_job *job, struct bni_worker *worker);
 void bni_job_has_ended(bitnet_job *job, const struct bni_error_record *outcome);
 
 #endif

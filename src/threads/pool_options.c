@@ -29,6 +29,9 @@ bitnet_thread_pool_options bitnet_thread_pool_options_for(bitnet_workload worklo
         options.max_queue_size = 50;
         options.stack_size = (size_t)512 * 1024;
         break;
+    case BITNET_WORKLOAD_LARGE_MODELS:
+        options.stack_size = (size_t)4 * 1024 * 1024;
+        break;
     case BITNET_WORKLOAD_CPU_BOUND: options.num_threads = usable_threads(); break;
     case BITNET_WORKLOAD_IO_BOUND:
         options.num_threads = 2 * usable_threads();

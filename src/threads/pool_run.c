@@ -15,6 +15,9 @@
 
 #include <pthread.h>
 
+#include "threads/event_queue.h"
+#include "threads/trace.h"
+
 static _Thread_local struct bni_run *current_run;
 
 struct bni_run *bni_current_run(void)
@@ -47,42 +50,31 @@ bitnet_status bni_pool_check_outside(const bitnet_thread_pool *pool, const char 
             BITNET_ERROR_THREAD_SAFETY,
             "%s: refused inside a %s of this very pool, which it would wait "
             "for (on %s)",
-            what, run->is_drop ? "drop function" : "job",
+            what, run->ending == BNI_ENDING_RUN ? "job" : "drop function",
             run->worker == NULL ? "a thread of the program" : run->worker->name);
     }
     return BITNET_OK;
 }
 
+bitnet_status bni_pool_check_depth(void)
+{
+    if (current_run == NULL || current_run->depth < BNI_MAX_JOB_DEPTH) return BITNET_OK;
+    return bni_error(BITNET_ERROR_QUEUE_FULL,
+                     "cannot submit a job: the queue is full, and this thread is %d "
+                     "jobs deep in jobs already",
+                     BNI_MAX_JOB_DEPTH);
+}
+
 bool bitnet_job_should_stop(void)
 {
-    struct bni_run *run = current_run;
-    if (run == NULL) return false;
-    bni_mutex_lock(&run->pool->lock);
-    const bool should_stop = run->should_stop;
-    bni_mutex_unlock(&run->pool->lock);
+    const struct bni_run *run = current_run;
+    if (run == NULL || bni_pool_is_parents(run->pool)) return false;
+    bitnet_thread_pool *pool = run->pool;
+    bni_mutex_lock(&pool->lock);
+    const bool should_stop = pool->state >= BNI_POOL_STOPPING ||
+                             (run->task.job != NULL && run->task.job->should_stop);
+    bni_mutex_unlock(&pool->lock);
     return should_stop;
-}
-
-static void link_run(bitnet_thread_pool *pool, struct bni_run *run)
-    BNI_REQUIRES(pool->lock)
-{
-    run->previous = NULL;
-    run->next = pool->runs;
-    if (pool->runs != NULL) pool->runs->previous = run;
-    pool->runs = run;
-    pool->n_running++;
-}
-
-static void unlink_run(bitnet_thread_pool *pool, struct bni_run *run)
-    BNI_REQUIRES(pool->lock)
-{
-    if (run->previous == NULL) {
-        pool->runs = run->next;
-    } else {
-        run->previous->next = run->next;
-    }
-    if (run->next != NULL) run->next->previous = run->previous;
-    pool->n_running--;
 }
 
 /* Takes one ended job off what every waiter it concerns still waits for. */
@@ -96,54 +88,72 @@ static void tell_idle_waiters(bitnet_thread_pool *pool, uint64_t sequence)
     }
 }
 
-static void count_the_end(bitnet_thread_pool *pool, const struct bni_run *run)
-    BNI_REQUIRES(pool->lock)
+static void count_the_end(bitnet_thread_pool *pool, const struct bni_run *run,
+                          uint64_t now) BNI_REQUIRES(pool->lock)
 {
-    if (run->is_cancelled) {
-        pool->n_cancelled++;
-    } else if (run->is_drop) {
-        pool->n_dropped++;
-    } else if (run->outcome.status == BITNET_OK) {
-        pool->n_completed++;
-    } else {
-        pool->n_failed++;
-    }
+    const bool has_run = run->ending == BNI_ENDING_RUN;
+    const uint64_t run_ticks =
+        has_run ? bni_ticks_between(run->start_ticks, now) : 0;
+    pool->n_running--;
+    bni_tally_end(&pool->tally, run->ending, run->outcome.status, run_ticks);
+    if (has_run) bni_hand_estimate(pool, run_ticks);
 }
 
 /* Leaves the run on this thread, and counts its job as ended; takes the lock. */
-static void end_run(struct bni_run *run) BNI_ACQUIRE(run->pool->lock) BNI_NO_ANALYSIS
+static void end_run(struct bni_run *run, uint64_t now)
+    BNI_ACQUIRE(run->pool->lock) BNI_NO_ANALYSIS
 {
     bitnet_thread_pool *pool = run->pool;
     bitnet_clear_error();
     bni_error_restore(&run->outer_error);
     current_run = run->outer;
 
+    if (bni_pool_is_parents(pool)) { /* the function forked, and this is the child */
+        bni_mutex_renew(&pool->lock);
+        bni_mutex_lock(&pool->lock);
+        return;
+    }
     bni_mutex_lock(&pool->lock);
-    unlink_run(pool, run);
-    count_the_end(pool, run);
+    count_the_end(pool, run, now);
+    bni_event_post(run->task.event, BITNET_EVENT_JOB_ENDED, run->outcome.status, true);
     bni_job_has_ended(run->task.job, &run->outcome);
     tell_idle_waiters(pool, run->task.sequence);
 }
 
-/* The scope guard: the job's function, or the drop function, called pthread_exit(). */
+/* Tells of a job's end before those who wait for the job learn of it. */
+static void trace_end(const struct bni_run *run)
+{
+    if (bni_pool_is_parents(run->pool)) return;
+    bni_trace_job_end(&run->pool->trace, run->task.sequence, run->outcome.status);
+}
+
+/* The scope guard: the job's function, or the drop function, ended its thread. */
 static void end_run_on_exit(void *arg) BNI_NO_ANALYSIS
 {
     struct bni_run *run = arg;
     bitnet_thread_pool *pool = run->pool;
-    if (!run->is_drop)
+    if (run->ending == BNI_ENDING_RUN)
         bni_error_record_set(&run->outcome, BITNET_ERROR_INTERNAL,
-                             "the job called pthread_exit() and so ended its thread");
-    end_run(run);
+                             "the job ended its thread, by pthread_exit() or "
+                             "pthread_cancel()");
+    trace_end(run);
+    end_run(run, bni_ticks());
     bni_mutex_unlock(&pool->lock);
 }
 
+/* Tells what it is about to do, and does it. */
 static void call_user(struct bni_run *run)
 {
+    const bitnet_trace *trace = &run->pool->trace;
+    const uint64_t job_id = run->task.sequence;
     pthread_cleanup_push(end_run_on_exit, run);
-    if (run->is_drop) {
-        if (run->task.drop != NULL) run->task.drop(run->task.arg);
-    } else {
+    if (run->task.is_run_here) bni_trace_job_submit(trace, job_id);
+    if (run->ending == BNI_ENDING_CANCEL) bni_trace_job_cancel(trace, job_id);
+    if (run->ending == BNI_ENDING_RUN) {
+        bni_trace_job_start(trace, job_id);
         run->outcome.status = run->task.fn(run->task.arg);
+    } else if (run->task.drop != NULL) {
+        run->task.drop(run->task.arg);
     }
     pthread_cleanup_pop(0);
 }
@@ -161,52 +171,95 @@ static void take_message(struct bni_error_record *outcome)
     }
 }
 
-/* Puts the run on top of this thread's, and counts it in. Lets go of the lock. */
-static void begin_run(struct bni_run *run) BNI_RELEASE(run->pool->lock) BNI_NO_ANALYSIS
+/* Puts the run on top of this thread's, and counts it in. Lets go of the lock. The
+ * fields are set one by one because the records' messages are long, and are only
+ * there with an error. */
+static void begin_run(struct bni_run *run, bitnet_thread_pool *pool,
+                      const struct bni_task *task, struct bni_worker *worker,
+                      enum bni_ending ending)
+    BNI_RELEASE(pool->lock) BNI_NO_ANALYSIS
 {
+    run->pool = pool;
+    run->task = *task;
+    run->worker = worker;
     run->outer = current_run;
     run->depth = current_run == NULL ? 1 : current_run->depth + 1;
-    link_run(run->pool, run);
-    bni_job_is_running(run->task.job, run);
-    bni_mutex_unlock(&run->pool->lock);
+    run->ending = ending;
+    pool->n_running++;
+    bni_job_is_running(task->job, worker);
+    bni_mutex_unlock(&pool->lock);
 
     current_run = run;
+    run->outer_error.status = bitnet_last_status();
+    if (run->outer_error.status == BITNET_OK) return;
     bni_error_save(&run->outer_error);
     bitnet_clear_error();
 }
 
-void bni_pool_run(bitnet_thread_pool *pool, struct bni_worker *worker,
-                  const struct bni_task *task) BNI_NO_ANALYSIS
+/* Whether the job that has ended on this thread may be followed by another one of the
+ * worker's hand; and if so, wipes its traces. */
+static bool can_go_on(const struct bni_run *run)
 {
-    struct bni_run run = {.pool = pool, .task = *task, .worker = worker};
-    begin_run(&run);
-    call_user(&run);
-    take_message(&run.outcome);
-    run.is_cancelled = run.outcome.status == BITNET_ERROR_CANCELLED;
-    end_run(&run);
+    if (run->worker == NULL || run->outer != NULL || run->task.job != NULL ||
+        run->task.event != NULL || bni_pool_is_parents(run->pool))
+        return false;
+    bitnet_clear_error();
+    return true;
+}
+
+uint64_t bni_pool_run(bitnet_thread_pool *pool, struct bni_worker *worker,
+                      const struct bni_task *task, uint64_t now) BNI_NO_ANALYSIS
+{
+    if (task->start_deadline_ns != BITNET_NO_DEADLINE &&
+        bitnet_clock_ns() >= task->start_deadline_ns) {
+        bni_pool_expire(pool, task);
+        return bni_ticks();
+    }
+    /* The clock was read before the job was taken, maybe before it was submitted. */
+    if (now < task->submitted_ticks) now = task->submitted_ticks;
+    bni_histogram_add(&pool->tally.queue_wait, now - task->submitted_ticks);
+
+    struct bni_run run;
+    run.start_ticks = now;
+    begin_run(&run, pool, task, worker, BNI_ENDING_RUN);
+    do {
+        call_user(&run);
+        take_message(&run.outcome);
+        trace_end(&run);
+        now = bni_ticks();
+    } while (can_go_on(&run) && bni_hand_next(worker, &run, now));
+    end_run(&run, now);
+    return now;
 }
 
 void bni_pool_drop(bitnet_thread_pool *pool, const struct bni_task *task,
-                   const struct bni_error_record *outcome,
-                   bool is_cancelled) BNI_NO_ANALYSIS
+                   enum bni_ending ending,
+                   const struct bni_error_record *outcome) BNI_NO_ANALYSIS
 {
-    struct bni_run run = {.pool = pool,
-                          .task = *task,
-                          .worker = bni_current_worker(),
-                          .is_drop = true,
-                          .is_cancelled = is_cancelled,
-                          .outcome = *outcome};
-    begin_run(&run);
+    struct bni_run run;
+    run.outcome = *outcome;
+    begin_run(&run, pool, task, bni_current_worker(), ending);
     call_user(&run);
-    end_run(&run);
+    trace_end(&run);
+    end_run(&run, bni_ticks());
+}
+
+void bni_pool_expire(bitnet_thread_pool *pool, const struct bni_task *task)
+{
+    struct bni_error_record outcome;
+    bni_error_record_set(&outcome, BITNET_ERROR_TIMED_OUT,
+                         "the job never ran: its start deadline passed while it was "
+                         "queued");
+    bni_pool_drop(pool, task, BNI_ENDING_EXPIRE, &outcome);
 }
 
 void bni_pool_drop_queued(bitnet_thread_pool *pool,
                           const struct bni_error_record *outcome)
 {
     struct bni_task task;
-    while (bni_queue_pop(&pool->queue, &task)) {
+    bni_hand_gather(pool);
+    while (!bni_pool_is_parents(pool) && bni_queue_pop(&pool->queue, &task)) {
         bni_pool_refill(pool);
-        bni_pool_drop(pool, &task, outcome, false);
+        bni_pool_drop(pool, &task, BNI_ENDING_DISPLACE, outcome);
     }
 }

@@ -4,24 +4,33 @@
  *
  * A thread that waits for room hangs its job in a second queue, of structs on the
  * stacks of those who wait, and sleeps. Whoever takes a job out of the full queue
- * moves the first waiting one in and wakes its submitter, so room goes to whoever
- * asked first and nobody can slip in between. The second queue has members only
- * while the first is full.
+ * moves the first waiting one in and wakes its submitter; and that one, once awake,
+ * does the same for the next if there is still room. So at most one is on its way at
+ * a time, workers are not kept busy with waking, and who was woken finds room for
+ * more. While somebody waits, the queue is full or somebody is on the way: room goes
+ * to whoever asked first, but for those who come by while one is waking up.
  *
  * A worker of the pool never waits here: it would be one of those who make room.
+ *
+ * What is done while the queue is full is the caller's choice; the entry points at
+ * the end are one function with different choices.
  */
 #include "threads/pool.h"
 
 #include <assert.h>
 
 #include "base/error.h"
+#include "base/options.h"
 #include "threads/compute.h"
+#include "threads/event_queue.h"
+#include "threads/trace.h"
 
 /* Counts a job in; its sequence says which waits include it. */
 static void accept_task(bitnet_thread_pool *pool, struct bni_task *task)
     BNI_REQUIRES(pool->lock)
 {
     task->sequence = pool->next_sequence++;
+    if (task->job != NULL) task->job->sequence = task->sequence;
     for (struct bni_idle_waiter *w = pool->idle_waiters; w != NULL; w = w->next) {
         if (task->sequence < w->end_sequence) w->n_left++;
     }
@@ -34,7 +43,12 @@ static void enqueue(bitnet_thread_pool *pool, struct bni_task *task)
     bni_job_is_queued(task->job, bni_queue_push(&pool->queue, task));
     if (pool->queue.n_queued > pool->max_queued)
         pool->max_queued = (uint32_t)pool->queue.n_queued;
-    bni_pool_wake_one(pool);
+    if (!pool->is_waking) bni_pool_wake_one(pool);
+}
+
+static bool is_full(const bitnet_thread_pool *pool) BNI_REQUIRES(pool->lock)
+{
+    return pool->queue.n_queued + pool->n_dealt == pool->queue.capacity;
 }
 
 static void answer(struct bni_submitter *submitter, bool is_accepted)
@@ -56,11 +70,13 @@ static struct bni_submitter *pop_submitter(bitnet_thread_pool *pool)
 
 void bni_pool_refill(bitnet_thread_pool *pool)
 {
-    while (pool->first_submitter != NULL && !bni_queue_is_full(&pool->queue)) {
-        struct bni_submitter *submitter = pop_submitter(pool);
-        enqueue(pool, &submitter->task);
-        answer(submitter, true);
-    }
+    if (pool->first_submitter == NULL || pool->is_admitting) return;
+    if (is_full(pool)) bni_hand_gather(pool); /* maybe it is not */
+    if (is_full(pool)) return;
+    struct bni_submitter *submitter = pop_submitter(pool);
+    enqueue(pool, &submitter->task);
+    answer(submitter, true);
+    pool->is_admitting = true;
 }
 
 void bni_pool_refuse_submitters(bitnet_thread_pool *pool)
@@ -109,10 +125,10 @@ static bitnet_status error_full(const bitnet_thread_pool *pool)
         pool->queue.capacity);
 }
 
-/* Sleeps until somebody lets the job in or refuses it, or the deadline. */
-static bitnet_status wait_for_room(bitnet_thread_pool *pool,
-                                   const struct bni_task *task, uint64_t deadline_ns)
-    BNI_REQUIRES(pool->lock)
+/* Sleeps until somebody lets the job in or refuses it, or the deadline. The pool may
+ * be destroyed meanwhile: the caller holds a reference. */
+static bitnet_status wait_for_room(bitnet_thread_pool *pool, struct bni_task *task,
+                                   uint64_t deadline_ns) BNI_REQUIRES(pool->lock)
 {
     struct bni_submitter self = {.task = *task, .waiter = bni_current_waiter()};
     bitnet_status status = bni_cond_init(&self.answered);
@@ -138,26 +154,64 @@ static bitnet_status wait_for_room(bitnet_thread_pool *pool,
                           pool->queue.capacity);
         } else if (!self.is_accepted) {
             status = error_shut_down();
+        } else {
+            pool->is_admitting = false;
+            bni_pool_refill(pool);
         }
+        task->sequence = self.task.sequence;
     }
     bni_cond_destroy(&self.answered);
     return status;
 }
 
-/* A worker's own job in a full queue: run now, unless this thread is deep already. */
-static bitnet_status run_instead(bitnet_thread_pool *pool, struct bni_worker *worker,
-                                 struct bni_task *task, bitnet_job **out)
+/* What a caller asked for, and what came of it so far. */
+struct submission {
+    struct bni_task task;
+    bitnet_submit_policy when_full;
+    uint64_t room_deadline_ns;
+    bool has_reference; /* to the pool, for having slept */
+    bitnet_job **out;   /* where the handle goes, or NULL */
+};
+
+/* Before user code that may end this thread: there may be no chance afterwards. */
+static void hand_out(struct submission *submission)
+{
+    if (submission->out != NULL) *submission->out = submission->task.job;
+    submission->out = NULL;
+}
+
+/* Runs the job on this thread, which is not too deep in jobs already. */
+static bitnet_status run_here(bitnet_thread_pool *pool, struct submission *submission)
     BNI_REQUIRES(pool->lock)
 {
-    if (bni_current_run()->depth >= BNI_MAX_JOB_DEPTH) return error_full(pool);
+    const bitnet_status status = bni_pool_check_depth();
+    if (status != BITNET_OK) return status;
+    struct bni_task *task = &submission->task;
+    task->is_run_here = true;
     accept_task(pool, task);
-    /* Before it runs: should it call pthread_exit(), we do not get another chance. */
-    if (out != NULL) *out = task->job;
-    bni_pool_run(pool, worker, task);
+    hand_out(submission);
+    bni_pool_run(pool, bni_current_worker(), task, task->submitted_ticks);
     return BITNET_OK;
 }
 
-enum when_full { REFUSE, WAIT };
+/* Puts the job into the place of the oldest, which ends as dropped. */
+static bitnet_status displace_oldest(bitnet_thread_pool *pool,
+                                     struct submission *submission)
+    BNI_REQUIRES(pool->lock)
+{
+    const bitnet_status status = bni_pool_check_depth();
+    if (status != BITNET_OK) return status;
+    struct bni_task oldest;
+    struct bni_error_record outcome;
+    bni_error_record_set(&outcome, BITNET_ERROR_CANCELLED,
+                         "the job never ran: as the oldest in a full queue it made "
+                         "room for a newer one");
+    bni_queue_pop(&pool->queue, &oldest);
+    enqueue(pool, &submission->task);
+    hand_out(submission);
+    bni_pool_drop(pool, &oldest, BNI_ENDING_DISPLACE, &outcome);
+    return BITNET_OK;
+}
 
 static bool takes_jobs(const bitnet_thread_pool *pool, bool is_own_worker)
     BNI_REQUIRES(pool->lock)
@@ -166,60 +220,93 @@ static bool takes_jobs(const bitnet_thread_pool *pool, bool is_own_worker)
            (pool->state == BNI_POOL_DRAINING && is_own_worker);
 }
 
-static bitnet_status submit_locked(bitnet_thread_pool *pool, struct bni_task *task,
-                                   bitnet_job **out, enum when_full when_full,
-                                   uint64_t deadline_ns) BNI_REQUIRES(pool->lock)
+static bitnet_status submit_to_full(bitnet_thread_pool *pool,
+                                    struct submission *submission, bool is_own_worker)
+    BNI_REQUIRES(pool->lock)
 {
-    struct bni_worker *own_worker = bni_current_worker_of(pool);
-    if (!takes_jobs(pool, own_worker != NULL)) return error_shut_down();
+    switch (submission->when_full) {
+    case BITNET_SUBMIT_REFUSE: return error_full(pool);
+    case BITNET_SUBMIT_RUN_HERE: return run_here(pool, submission);
+    case BITNET_SUBMIT_DROP_OLDEST: return displace_oldest(pool, submission);
+    case BITNET_SUBMIT_WAIT: break;
+    }
+    if (is_own_worker) return run_here(pool, submission);
+    submission->has_reference = true;
+    pool->n_refs++;
+    return wait_for_room(pool, &submission->task, submission->room_deadline_ns);
+}
+
+static bitnet_status submit_locked(bitnet_thread_pool *pool,
+                                   struct submission *submission)
+    BNI_REQUIRES(pool->lock)
+{
+    const bool is_own_worker = bni_current_worker_of(pool) != NULL;
+    if (!takes_jobs(pool, is_own_worker)) return error_shut_down();
     if (pool->n_alive < pool->n_wanted) {
         const bitnet_status status = bni_pool_fill_places(pool);
         if (status != BITNET_OK && pool->n_alive == 0) return status;
     }
-    if (!bni_queue_is_full(&pool->queue)) {
-        enqueue(pool, task);
-        return BITNET_OK;
-    }
-    if (when_full == REFUSE) return error_full(pool);
-    if (own_worker != NULL) return run_instead(pool, own_worker, task, out);
-    return wait_for_room(pool, task, deadline_ns);
+    if (is_full(pool)) bni_hand_gather(pool); /* maybe it is not */
+    if (is_full(pool))
+        return submit_to_full(pool, submission, is_own_worker);
+    enqueue(pool, &submission->task);
+    return BITNET_OK;
 }
 
-static bitnet_status submit(bitnet_thread_pool *pool, const struct bni_task *wanted,
-                            bitnet_job **out, enum when_full when_full,
-                            uint64_t deadline_ns)
+/* The job has its handle and its place for an event, or none were asked for. */
+static bitnet_status submit_prepared(bitnet_thread_pool *pool,
+                                     struct submission *submission)
 {
-    if (pool == NULL || wanted->fn == NULL)
+    bitnet_job *job = submission->task.job;
+    submission->task.submitted_ticks = bni_ticks();
+    bni_mutex_lock(&pool->lock);
+    if (job != NULL) bni_job_attach(job, pool);
+    const bitnet_status status = submit_locked(pool, submission);
+    if (status != BITNET_OK) {
+        pool->n_refused++;
+        if (job != NULL) pool->n_refs--;
+    }
+    bni_mutex_unlock(&pool->lock);
+    if (status == BITNET_OK && !submission->task.is_run_here)
+        bni_trace_job_submit(&pool->trace, submission->task.sequence);
+    if (submission->has_reference) {
+        bni_mutex_lock(&pool->lock);
+        bni_pool_leave(pool);
+    }
+    return status;
+}
+
+static bitnet_status submit(bitnet_thread_pool *pool, struct submission *submission,
+                            bitnet_event_queue *events, uint64_t event_tag)
+{
+    struct bni_task *task = &submission->task;
+    if (pool == NULL || task->fn == NULL)
         return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
                          "cannot submit a job: %s is NULL",
                          pool == NULL ? "the thread pool" : "its function");
-    struct bni_task task = *wanted;
-    if (out != NULL) {
-        task.job = bni_job_create();
-        if (task.job == NULL) return BITNET_ERROR_OUT_OF_MEMORY;
+    if (submission->when_full != BITNET_SUBMIT_REFUSE) {
+        const bitnet_status status = bni_context_check("submitting to a thread pool");
+        if (status != BITNET_OK) return status;
     }
-
-    /* Others may sleep here, and the pool be destroyed meanwhile. Its own workers do
-     * not, but may leave from inside by pthread_exit(), and could not give it back. */
-    const bool needs_ref = bni_current_worker_of(pool) == NULL;
-    bni_mutex_lock(&pool->lock);
-    if (needs_ref) pool->n_refs++;
-    if (task.job != NULL) bni_job_attach(task.job, pool);
-    const bitnet_status status =
-        submit_locked(pool, &task, out, when_full, deadline_ns);
-    if (status != BITNET_OK) {
-        pool->n_refused++;
-        if (task.job != NULL) {
-            bni_job_discard(task.job);
-            pool->n_refs--;
+    bitnet_status status =
+        bni_fork_check(pool->generation, "submitting to a thread pool");
+    if (status != BITNET_OK) return status;
+    status = bni_event_reserve(events, event_tag, &task->event);
+    if (status != BITNET_OK) return bni_error_prefix("cannot submit a job");
+    if (submission->out != NULL) {
+        task->job = bni_job_create();
+        if (task->job == NULL) {
+            bni_event_give_back(task->event);
+            return BITNET_ERROR_OUT_OF_MEMORY;
         }
     }
-    if (needs_ref) {
-        bni_pool_leave(pool);
-    } else {
-        bni_mutex_unlock(&pool->lock);
+    status = submit_prepared(pool, submission);
+    if (status == BITNET_OK) {
+        hand_out(submission);
+        return BITNET_OK;
     }
-    if (status == BITNET_OK && out != NULL) *out = task.job;
+    bni_event_give_back(task->event);
+    if (task->job != NULL) bni_job_discard(task->job);
     return status;
 }
 
@@ -236,16 +323,55 @@ bitnet_status bitnet_thread_pool_submit_until(bitnet_thread_pool *pool,
                                               void *arg, bitnet_job_drop_fn drop,
                                               bitnet_job **job)
 {
-    const bitnet_status status = bni_context_check("waiting for room in a thread pool");
-    if (status != BITNET_OK) return status;
-    const struct bni_task task = {.fn = fn, .drop = drop, .arg = arg};
-    return submit(pool, &task, job, WAIT, deadline_ns);
+    struct submission submission = {
+        .task = {.fn = fn,
+                 .drop = drop,
+                 .arg = arg,
+                 .start_deadline_ns = BITNET_NO_DEADLINE},
+        .when_full = BITNET_SUBMIT_WAIT,
+        .room_deadline_ns = deadline_ns,
+        .out = job,
+    };
+    return submit(pool, &submission, NULL, 0);
 }
 
 bitnet_status bitnet_thread_pool_try_submit(bitnet_thread_pool *pool, bitnet_job_fn fn,
                                             void *arg, bitnet_job_drop_fn drop,
                                             bitnet_job **job)
 {
-    const struct bni_task task = {.fn = fn, .drop = drop, .arg = arg};
-    return submit(pool, &task, job, REFUSE, 0);
+    struct submission submission = {
+        .task = {.fn = fn,
+                 .drop = drop,
+                 .arg = arg,
+                 .start_deadline_ns = BITNET_NO_DEADLINE},
+        .when_full = BITNET_SUBMIT_REFUSE,
+        .out = job,
+    };
+    return submit(pool, &submission, NULL, 0);
+}
+
+bitnet_status bitnet_thread_pool_submit_with(bitnet_thread_pool *pool, bitnet_job_fn fn,
+                                             void *arg,
+                                             const bitnet_submit_options *options,
+                                             bitnet_job **job)
+{
+    bitnet_submit_options wanted = bitnet_submit_options_default();
+    const bitnet_status status =
+        bni_options_read("submit options", &wanted, sizeof(wanted), options);
+    if (status != BITNET_OK) return status;
+    if ((unsigned)wanted.when_full > BITNET_SUBMIT_DROP_OLDEST)
+        return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
+                         "submit options: when_full is %d; %d to %d are possible",
+                         (int)wanted.when_full, BITNET_SUBMIT_WAIT,
+                         BITNET_SUBMIT_DROP_OLDEST);
+    struct submission submission = {
+        .task = {.fn = fn,
+                 .drop = wanted.drop,
+                 .arg = arg,
+                 .start_deadline_ns = wanted.start_deadline_ns},
+        .when_full = wanted.when_full,
+        .room_deadline_ns = wanted.room_deadline_ns,
+        .out = job,
+    };
+    return submit(pool, &submission, wanted.events, wanted.event_tag);
 }

@@ -31,6 +31,11 @@ static void remove_waiter(bitnet_thread_pool *pool, struct bni_idle_waiter *wait
 static bitnet_status wait_for_jobs(bitnet_thread_pool *pool, uint64_t end_sequence,
                                    uint64_t deadline_ns) BNI_REQUIRES(pool->lock)
 {
+    /* A drop function that this thread has just called may have forked. */
+    const bitnet_status forked =
+        bni_fork_check(pool->generation, "waiting for a thread pool");
+    if (forked != BITNET_OK) return forked;
+    bni_hand_gather(pool);
     struct bni_idle_waiter self = {
         .end_sequence = end_sequence,
         .n_left = bni_pool_n_active(pool),
@@ -75,8 +80,10 @@ static bitnet_status check_may_wait(const bitnet_thread_pool *pool, const char *
 {
     if (pool == NULL)
         return bni_error(BITNET_ERROR_INVALID_ARGUMENT, "%s: the pool is NULL", what);
-    const bitnet_status status = bni_context_check(what);
-    return status == BITNET_OK ? bni_pool_check_outside(pool, what) : status;
+    bitnet_status status = bni_context_check(what);
+    if (status == BITNET_OK) status = bni_fork_check(pool->generation, what);
+    if (status == BITNET_OK) status = bni_pool_check_outside(pool, what);
+    return status;
 }
 
 bitnet_status bitnet_thread_pool_wait_until(bitnet_thread_pool *pool,
@@ -96,14 +103,12 @@ bitnet_status bitnet_thread_pool_wait(bitnet_thread_pool *pool)
     return bitnet_thread_pool_wait_until(pool, BITNET_NO_DEADLINE);
 }
 
-/* Drops what is queued, and asks what runs to stop. */
+/* Drops what is queued; what runs is asked to stop by the state. */
 static void stop_jobs(bitnet_thread_pool *pool) BNI_REQUIRES(pool->lock)
 {
     struct bni_error_record outcome;
     bni_error_record_set(&outcome, BITNET_ERROR_CANCELLED,
                          "the job never ran: its thread pool was shut down");
-    for (struct bni_run *run = pool->runs; run != NULL; run = run->next)
-        run->should_stop = true;
     bni_pool_drop_queued(pool, &outcome);
 }
 
@@ -143,9 +148,29 @@ bitnet_status bitnet_thread_pool_shutdown(bitnet_thread_pool *pool,
     return status;
 }
 
+/* A parent's pool in its child. If its lock was free at the fork, what it guards is
+ * whole; if nothing ran, this thread will not come back to it from a job. Then it can
+ * be freed, else only forgotten. */
+static bitnet_status forget(bitnet_thread_pool *pool) BNI_NO_ANALYSIS
+{
+    const bitnet_status status =
+        bni_pool_check_outside(pool, "destroying a thread pool");
+    if (status != BITNET_OK) return status;
+    if (!bni_mutex_try_lock(&pool->lock)) return BITNET_OK;
+    if (pool->n_running > 0) {
+        bni_mutex_unlock(&pool->lock);
+        return BITNET_OK;
+    }
+    bni_pool_free_places(pool);
+    bni_queue_free(&pool->queue);
+    bni_pool_leave(pool);
+    return BITNET_OK;
+}
+
 bitnet_status bitnet_thread_pool_destroy(bitnet_thread_pool *pool)
 {
     if (pool == NULL) return BITNET_OK;
+    if (bni_pool_is_parents(pool)) return forget(pool);
     const bitnet_status status =
         bitnet_thread_pool_shutdown(pool, BITNET_SHUTDOWN_GRACEFUL, BITNET_NO_DEADLINE);
     if (status != BITNET_OK) return status;

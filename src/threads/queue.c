@@ -33,20 +33,42 @@ bool bni_queue_is_full(const struct bni_queue *queue)
     return queue->n_queued == queue->capacity;
 }
 
-struct bni_slot *bni_queue_push(struct bni_queue *queue, const struct bni_task *task)
+/* Puts a copy of the task in between; NULL is beyond either end. */
+static struct bni_slot *insert(struct bni_queue *queue, const struct bni_task *task,
+                               struct bni_slot *previous, struct bni_slot *next)
 {
     assert(!bni_queue_is_full(queue));
     struct bni_slot *slot = queue->free_slots;
     queue->free_slots = slot->next;
-    *slot = (struct bni_slot){.task = *task, .previous = queue->last};
-    if (queue->last == NULL) {
+    *slot = (struct bni_slot){*task, previous, next};
+    if (previous == NULL) {
         queue->first = slot;
     } else {
-        queue->last->next = slot;
+        previous->next = slot;
     }
-    queue->last = slot;
+    if (next == NULL) {
+        queue->last = slot;
+    } else {
+        next->previous = slot;
+    }
     queue->n_queued++;
     return slot;
+}
+
+struct bni_slot *bni_queue_push(struct bni_queue *queue, const struct bni_task *task)
+{
+    return insert(queue, task, queue->last, NULL);
+}
+
+void bni_queue_push_by_sequence(struct bni_queue *queue, const struct bni_task *task)
+{
+    struct bni_slot *previous = NULL;
+    struct bni_slot *next = queue->first;
+    while (next != NULL && next->task.sequence < task->sequence) {
+        previous = next;
+        next = next->next;
+    }
+    insert(queue, task, previous, next);
 }
 
 void bni_queue_take(struct bni_queue *queue, struct bni_slot *slot,

@@ -16,13 +16,19 @@
 #include <bitnet/status.h>
 #include <bitnet/thread_pool.h>
 
+struct bni_event_place;
+
 /* A job on its way: what to call, and in which order it was accepted. */
 struct bni_task {
     bitnet_job_fn fn;
     bitnet_job_drop_fn drop; /* or NULL */
     void *arg;
-    bitnet_job *job; /* the queue's reference to the handle, or NULL */
+    bitnet_job *job;               /* the queue's reference to the handle, or NULL */
+    struct bni_event_place *event; /* to post its end to, or NULL */
     uint64_t sequence;
+    uint64_t submitted_ticks;
+    uint64_t start_deadline_ns;
+    bool is_run_here; /* inside of its own submit, and never queued */
 };
 
 struct bni_slot {
@@ -47,6 +53,9 @@ bool bni_queue_is_full(const struct bni_queue *queue);
 
 /* Appends a copy of the task to a queue that is not full, and returns its slot. */
 struct bni_slot *bni_queue_push(struct bni_queue *queue, const struct bni_task *task);
+
+/* As push, but in front of all that were accepted later. Walks over those before. */
+void bni_queue_push_by_sequence(struct bni_queue *queue, const struct bni_task *task);
 
 /* Takes the slot, which is queued, out of the queue and copies its task. */
 void bni_queue_take(struct bni_queue *queue, struct bni_slot *slot,

@@ -20,6 +20,8 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "threads/fork.h"
+#include "threads/perturb.h"
 #include "threads/sync.h"
 
 struct bitnet_ref {
@@ -46,6 +48,16 @@ static void dispose(bitnet_ref *ref)
     bni_free(oldest);
 }
 
+void bni_graveyard_before_fork(void) BNI_NO_ANALYSIS
+{
+    bni_mutex_lock(&graveyard_lock);
+}
+
+void bni_graveyard_after_fork(void) BNI_NO_ANALYSIS
+{
+    bni_mutex_unlock(&graveyard_lock);
+}
+
 static bool is_alive(const bitnet_ref *ref, const char *what)
 {
     /* Relaxed: zero is final, and anything else is what a holder expects. */
@@ -63,6 +75,10 @@ static void dispose(bitnet_ref *ref)
 {
     bni_free(ref);
 }
+
+void bni_graveyard_before_fork(void) {}
+
+void bni_graveyard_after_fork(void) {}
 
 static bool is_alive(const bitnet_ref *ref, const char *what)
 {
@@ -91,6 +107,7 @@ bitnet_status bitnet_ref_create(void *object, bitnet_destructor_fn destructor,
 bitnet_ref *bitnet_ref_retain(bitnet_ref *ref)
 {
     if (ref == NULL || !is_alive(ref, "retaining")) return NULL;
+    bni_perturb();
     /* Relaxed: see the top. */
     atomic_fetch_add_explicit(&ref->count, 1, memory_order_relaxed);
     return ref;
@@ -99,6 +116,7 @@ bitnet_ref *bitnet_ref_retain(bitnet_ref *ref)
 bool bitnet_ref_release(bitnet_ref *ref)
 {
     if (ref == NULL || !is_alive(ref, "releasing")) return false;
+    bni_perturb();
     /* Acquire and release: see the top. */
     if (atomic_fetch_sub_explicit(&ref->count, 1, memory_order_acq_rel) != 1)
         return false;

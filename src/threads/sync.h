@@ -59,7 +59,17 @@ void bni_cond_destroy(struct bni_cond *cond);
 void bni_mutex_lock(struct bni_mutex *mutex) BNI_ACQUIRE(*mutex);
 void bni_mutex_unlock(struct bni_mutex *mutex) BNI_RELEASE(*mutex);
 
+/* In a forked child. Try: false if somebody has it, for ever if that was another of the
+ * parent's threads. Renew: makes it a free one again, whatever it was. */
+bool bni_mutex_try_lock(struct bni_mutex *mutex);
+void bni_mutex_renew(struct bni_mutex *mutex);
+
 void bni_cond_wait(struct bni_cond *cond, struct bni_mutex *mutex) BNI_REQUIRES(*mutex);
+
+/* Waits on a condition are no cancellation points: a thread that pthread_cancel()
+ * took out of one would leave with the lock held. These two do the same for others. */
+int bni_cancel_disable(void);
+void bni_cancel_restore(int state);
 
 /* Returns false once `deadline_ns` has passed; BITNET_NO_DEADLINE never does. */
 bool bni_cond_wait_until(struct bni_cond *cond, struct bni_mutex *mutex,

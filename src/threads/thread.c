@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/fault.h"
 #include "base/float_env.h"
+#include "threads/sync.h"
 
 void bni_thread_name(char name[BNI_THREAD_NAME_BYTES], const char *prefix,
                      unsigned index)
@@ -83,7 +84,9 @@ bitnet_status bni_thread_start(struct bni_thread *thread, const char *name,
 
 void bni_thread_join(struct bni_thread *thread)
 {
+    const int cancel_state = bni_cancel_disable();
     const int error = pthread_join(thread->native, NULL);
+    bni_cancel_restore(cancel_state);
     assert(error == 0);
     (void)error;
 }

@@ -5,7 +5,8 @@
  * A worker that is not waiting can go on. A waiting one can go on if
  *
  *     for a running job    its runner can go on
- *     for a queued job     any worker of its pool can go on, to run it
+ *     for a queued job     any worker of its pool can go on, to run it; always, if the
+ *                          job has a start deadline, as who waits then ends it
  *     for room in a queue  any worker of that pool can go on, to make some
  *     for an idle pool     every worker of that pool can go on
  *
@@ -28,6 +29,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "threads/fork.h"
 #include "threads/sync.h"
 
 static struct bni_mutex lock = {PTHREAD_MUTEX_INITIALIZER};
@@ -102,8 +104,8 @@ static bool can_come_about(const struct bni_wait_target *target)
     case BNI_WAIT_FOR_JOB: break;
     }
     if (target->job->runner != NULL) return can_go_on(target->job->runner);
-    if (target->job->queued_in != NULL) return any_can_go_on(target->job->queued_in);
-    return true;
+    if (target->job->queued_in == NULL || target->job->ends_by_itself) return true;
+    return any_can_go_on(target->job->queued_in);
 }
 
 /* Leaves is_stuck on exactly those waiting workers that can never go on. */
@@ -205,5 +207,16 @@ void bni_wait_graph_end(struct bni_wait_worker *worker)
     if (worker == NULL) return;
     bni_mutex_lock(&lock);
     stop_waiting(worker);
+    bni_mutex_unlock(&lock);
+}
+
+void bni_wait_graph_before_fork(void) BNI_NO_ANALYSIS
+{
+    bni_mutex_lock(&lock);
+}
+
+void bni_wait_graph_after_fork(bool is_child) BNI_NO_ANALYSIS
+{
+    if (is_child) waiting = NULL; /* none of those threads is here */
     bni_mutex_unlock(&lock);
 }

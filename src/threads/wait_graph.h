@@ -19,6 +19,7 @@ struct bni_wait_pool;
 struct bni_wait_job {
     struct bni_wait_pool *queued_in; /* or NULL */
     struct bni_wait_worker *runner;  /* the worker that runs it, or NULL */
+    bool ends_by_itself; /* if it is queued for too long; fixed once it is placed */
 };
 
 enum bni_wait_kind {

@@ -34,7 +34,8 @@ static inline bool accounting_holds(const bitnet_thread_pool_stats *stats)
 {
     return stats->n_submitted == stats->n_queued + stats->n_running +
                                      stats->n_completed + stats->n_failed +
-                                     stats->n_cancelled + stats->n_dropped &&
+                                     stats->n_cancelled + stats->n_dropped +
+                                     stats->n_expired &&
            stats->n_active == stats->n_queued + stats->n_running;
 }
 

@@ -147,6 +147,105 @@ static void nonsense_is_no_quota(void **state)
     assert_int_equal(bni_topology_quota(root), BNI_NO_QUOTA);
 }
 
+static void a_quota_is_told_in_thousandths_with_what_it_did(void **state)
+{
+    (void)state;
+    put("/proc/self/cgroup", "0::/job\n");
+    put("/proc/self/mountinfo", V2_MOUNT);
+    put("/sys/fs/cgroup/job/cpu.max", "765000 100000\n");
+    put("/sys/fs/cgroup/job/cpu.stat",
+        "usage_usec 4711\nnr_periods 120\nnr_throttled 7\nthrottled_usec 33\n"
+        "nr_bursts 1\n");
+    struct bni_topology topology;
+    bni_topology_read(root, &topology);
+    assert_int_equal(topology.quota.milli_cpus, 7650);
+    assert_int_equal(topology.quota.n_cpus, 7);
+    assert_int_equal(topology.quota.n_periods, 120);
+    assert_int_equal(topology.quota.n_throttled, 7);
+    assert_int_equal(topology.quota.throttled_ns, 33000);
+    assert_int_equal(topology.n_affinity, bni_topology_n_cpus());
+    assert_true(topology.n_usable <= 7);
+}
+
+static void throttling_is_that_of_the_group_whose_quota_is_the_smallest(void **state)
+{
+    (void)state;
+    put("/proc/self/cgroup", "0::/outer/middle/own\n");
+    put("/proc/self/mountinfo", V2_MOUNT);
+    put("/sys/fs/cgroup/outer/middle/own/cpu.max", "max 100000\n");
+    put("/sys/fs/cgroup/outer/middle/own/cpu.stat", "nr_periods 1\nnr_throttled 1\n");
+    put("/sys/fs/cgroup/outer/middle/cpu.max", "150000 100000\n");
+    put("/sys/fs/cgroup/outer/middle/cpu.stat", "nr_periods 20\nnr_throttled 2\n");
+    put("/sys/fs/cgroup/outer/cpu.max", "300000 200000\n"); /* equal, but farther */
+    put("/sys/fs/cgroup/outer/cpu.stat", "nr_periods 30\nnr_throttled 3\n");
+    struct bni_topology topology;
+    bni_topology_read(root, &topology);
+    assert_int_equal(topology.quota.milli_cpus, 1500);
+    assert_int_equal(topology.quota.n_periods, 20);
+    assert_int_equal(topology.quota.n_throttled, 2);
+    assert_int_equal(topology.n_usable, 1);
+    assert_int_equal(topology.n_compute, 1);
+
+    put("/sys/fs/cgroup/outer/cpu.max", "149000 100000\n");
+    bni_topology_read(root, &topology);
+    assert_int_equal(topology.quota.milli_cpus, 1490);
+    assert_int_equal(topology.quota.n_throttled, 3);
+}
+
+static void v1_tells_its_throttling_in_nanoseconds(void **state)
+{
+    (void)state;
+    put("/proc/self/cgroup", "4:cpu,cpuacct:/job\n");
+    put("/proc/self/mountinfo",
+        "32 24 0:28 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n");
+    put("/sys/fs/cgroup/cpu/job/cpu.cfs_quota_us", "50000\n");
+    put("/sys/fs/cgroup/cpu/job/cpu.cfs_period_us", "100000\n");
+    put("/sys/fs/cgroup/cpu/job/cpu.stat",
+        "nr_periods 9\nnr_throttled 8\nthrottled_time 12345678901\n");
+    struct bni_topology topology;
+    bni_topology_read(root, &topology);
+    assert_int_equal(topology.quota.milli_cpus, 500);
+    assert_int_equal(topology.quota.n_periods, 9);
+    assert_int_equal(topology.quota.n_throttled, 8);
+    assert_int_equal(topology.quota.throttled_ns, 12345678901);
+    assert_int_equal(topology.n_usable, 1);
+}
+
+static void without_a_quota_there_is_no_throttling(void **state)
+{
+    (void)state;
+    put("/proc/self/cgroup", "0::/job\n");
+    put("/proc/self/mountinfo", V2_MOUNT);
+    put("/sys/fs/cgroup/job/cpu.max", "max 100000\n");
+    put("/sys/fs/cgroup/job/cpu.stat", "nr_periods 9\nnr_throttled 8\n");
+    static const struct bni_cpu_quota none;
+    struct bni_topology topology;
+    bni_topology_read(root, &topology);
+    assert_memory_equal(&topology.quota, &none, sizeof(none));
+    assert_int_equal(topology.n_usable, topology.n_affinity);
+    assert_int_equal(topology.n_cores, topology.n_affinity); /* no file tells cores */
+}
+
+static void nonsense_in_the_counts_is_none_or_the_most(void **state)
+{
+    (void)state;
+    put("/proc/self/cgroup", "0::/job\n");
+    put("/proc/self/mountinfo", V2_MOUNT);
+    put("/sys/fs/cgroup/job/cpu.max", "1 100000\n");
+    put("/sys/fs/cgroup/job/cpu.stat",
+        "nr_periods many\n\nnr_throttled\n"
+        "a_name_that_is_much_longer_than_any_name_of_a_count 5\n"
+        "throttled_usec 18446744073709551615\n");
+    struct bni_topology topology;
+    bni_topology_read(root, &topology);
+    assert_int_equal(topology.quota.milli_cpus, 1);
+    assert_int_equal(topology.quota.n_periods, 0);
+    assert_int_equal(topology.quota.n_throttled, 0);
+    assert_int_equal(topology.quota.throttled_ns, UINT64_MAX);
+    put("/sys/fs/cgroup/job/cpu.max", "9223372036854775807 1\n");
+    assert_int_equal(bni_topology_quota(root), BNI_NO_QUOTA);
+}
+
 static void siblings_are_one_core_and_only_those_in_the_mask_count(void **state)
 {
     (void)state;
@@ -191,6 +290,11 @@ int main(void)
         ROOT_TEST(a_group_above_our_namespace_is_the_mount),
         ROOT_TEST(a_v1_quota_is_found_behind_its_controller),
         ROOT_TEST(nonsense_is_no_quota),
+        ROOT_TEST(a_quota_is_told_in_thousandths_with_what_it_did),
+        ROOT_TEST(throttling_is_that_of_the_group_whose_quota_is_the_smallest),
+        ROOT_TEST(v1_tells_its_throttling_in_nanoseconds),
+        ROOT_TEST(without_a_quota_there_is_no_throttling),
+        ROOT_TEST(nonsense_in_the_counts_is_none_or_the_most),
         ROOT_TEST(siblings_are_one_core_and_only_those_in_the_mask_count),
         cmocka_unit_test(this_machine_has_at_least_one_of_everything),
     };

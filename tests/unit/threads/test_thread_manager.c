@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 
 #include <bitnet/thread_manager.h>
@@ -279,6 +280,128 @@ static void initializing_that_fails_can_be_tried_again(void **state)
     }
 }
 
+static void the_limits_are_those_of_the_system(void **state)
+{
+    (void)state;
+    bitnet_cpu_limits limits = {.struct_size = sizeof(limits)};
+    assert_int_equal(bitnet_thread_manager_get_cpu_limits(&limits), BITNET_OK);
+    assert_int_equal(limits.n_affinity, bni_topology_n_cpus());
+    assert_int_equal(limits.n_usable, bni_topology_n_usable());
+    assert_int_equal(limits.n_compute, bni_topology_n_compute());
+    assert_true(limits.n_cores >= 1 && limits.n_cores <= limits.n_affinity);
+    assert_int_equal(limits.quota == 0, limits.quota_milli == 0);
+    assert_true(limits.n_throttled <= limits.n_periods);
+
+    assert_int_equal(bitnet_thread_manager_get_cpu_limits(NULL),
+                     BITNET_ERROR_INVALID_ARGUMENT);
+    limits.struct_size = 0;
+    assert_int_equal(bitnet_thread_manager_get_cpu_limits(&limits),
+                     BITNET_ERROR_INVALID_ARGUMENT);
+}
+
+static bitnet_thread_refresh refresh(void)
+{
+    bitnet_thread_refresh changes = {.struct_size = sizeof(changes)};
+    assert_int_equal(bitnet_thread_manager_refresh(&changes), BITNET_OK);
+    return changes;
+}
+
+/* Lets this thread, and those it starts, use the first CPU only. */
+static cpu_set_t narrow_affinity(void)
+{
+    cpu_set_t before;
+    cpu_set_t one;
+    assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
+    size_t cpu = 0;
+    while (!CPU_ISSET(cpu, &before)) cpu++;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+    return before;
+}
+
+static void a_refresh_follows_what_was_left_to_the_library(void **state)
+{
+    (void)state;
+    const uint32_t n_usable = bni_topology_n_usable();
+    const uint32_t n_compute = bni_topology_n_compute();
+    assert_int_equal(refresh().num_threads, 0); /* there is no pool yet */
+    assert_int_equal(bitnet_thread_manager_initialize(), BITNET_OK);
+    bitnet_thread_refresh changes = refresh();
+    assert_int_equal(changes.num_threads_before, n_usable);
+    assert_int_equal(changes.num_threads, n_usable);
+    assert_int_equal(changes.compute_threads_before, n_compute);
+    assert_int_equal(changes.compute_threads, n_compute);
+
+    const cpu_set_t before = narrow_affinity();
+    changes = refresh();
+    assert_int_equal(changes.num_threads_before, n_usable);
+    assert_int_equal(changes.num_threads, 1);
+    assert_int_equal(changes.compute_threads_before, n_compute);
+    assert_int_equal(changes.compute_threads, 1);
+    assert_int_equal(bitnet_thread_manager_get_num_threads(), 1);
+    assert_int_equal(bitnet_thread_manager_get_compute_threads(), 1);
+
+    assert_int_equal(sched_setaffinity(0, sizeof(before), &before), 0);
+    changes = refresh();
+    assert_int_equal(changes.num_threads, n_usable);
+    assert_int_equal(changes.compute_threads, n_compute);
+    assert_int_equal(bitnet_thread_manager_refresh(NULL), BITNET_OK);
+
+    _Atomic unsigned count = 0;
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(bitnet_thread_manager_execute(count_job, &count, NULL, NULL),
+                         BITNET_OK);
+    assert_int_equal(bitnet_thread_manager_wait_for_completion(), BITNET_OK);
+    assert_int_equal(atomic_load(&count), 20);
+}
+
+static void a_refresh_leaves_what_the_program_has_set(void **state)
+{
+    (void)state;
+    assert_int_equal(bitnet_thread_manager_set_num_threads(3), BITNET_OK);
+    assert_int_equal(bitnet_thread_manager_set_compute_threads(2), BITNET_OK);
+    assert_int_equal(bitnet_thread_manager_initialize(), BITNET_OK);
+    const cpu_set_t before = narrow_affinity();
+    bitnet_thread_refresh changes = refresh();
+    assert_int_equal(changes.num_threads_before, 3);
+    assert_int_equal(changes.num_threads, 3);
+    assert_int_equal(changes.compute_threads, 2);
+    /* Given back to the library, they follow again. */
+    assert_int_equal(bitnet_thread_manager_set_compute_threads(0), BITNET_OK);
+    assert_int_equal(refresh().compute_threads, 1);
+    assert_int_equal(bitnet_thread_manager_set_num_threads(0), BITNET_OK);
+    assert_int_equal(refresh().num_threads, 1);
+    assert_int_equal(sched_setaffinity(0, sizeof(before), &before), 0);
+    assert_int_equal(refresh().num_threads, bni_topology_n_usable());
+}
+
+static void *refresh_all_the_while(void *arg)
+{
+    struct crowd *crowd = arg;
+    latch_meet(&crowd->start);
+    for (int i = 0; i < 20; i++) {
+        const bitnet_status status = bitnet_thread_manager_refresh(NULL);
+        if (status != BITNET_OK && status != BITNET_ERROR_SHUT_DOWN)
+            atomic_fetch_add(&crowd->n_bad, 1);
+    }
+    return NULL;
+}
+
+static void refreshing_is_for_any_thread_at_any_time(void **state)
+{
+    (void)state;
+    struct crowd crowd = {.start = LATCH(3)};
+    pthread_t threads[3];
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, refresh_all_the_while,
+                                        &crowd),
+                         0);
+    assert_int_equal(pthread_create(&threads[2], NULL, do_everything, &crowd), 0);
+    for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
+    assert_int_equal(atomic_load(&crowd.n_bad), 0);
+}
+
 #define MANAGER_TEST(test) \
     cmocka_unit_test_setup_teardown(test, start_watchdog, clean_up)
 
@@ -293,6 +416,10 @@ int main(void)
         MANAGER_TEST(many_threads_may_initialize_at_once),
         MANAGER_TEST(everything_at_once_loses_no_accepted_job),
         MANAGER_TEST(initializing_that_fails_can_be_tried_again),
+        MANAGER_TEST(the_limits_are_those_of_the_system),
+        MANAGER_TEST(a_refresh_follows_what_was_left_to_the_library),
+        MANAGER_TEST(a_refresh_leaves_what_the_program_has_set),
+        MANAGER_TEST(refreshing_is_for_any_thread_at_any_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
