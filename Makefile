@@ -14,8 +14,8 @@ TEST = ctest --parallel $(JOBS) --preset
 # some kernels; where we may, we turn that off for the run.
 NO_ASLR = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
-.PHONY: help run test build debug bench format format-check lint tsan asan fuzz \
-        helgrind coverage check install clean
+.PHONY: help run test build debug bench bench-threads format format-check lint tsan \
+        asan fuzz helgrind perturb coverage check install clean
 
 help: ## list the targets
 	@echo 'make run              set up, build and run the shipped model on sixteen prompts'
@@ -26,9 +26,11 @@ help: ## list the targets
 	@echo 'make asan             the tests under AddressSanitizer and UBSan'
 	@echo 'make tsan             the tests under ThreadSanitizer'
 	@echo 'make helgrind         the thread tests under helgrind'
+	@echo 'make perturb          thread stress tests under PERTURB_SEEDS disturbed schedules'
 	@echo 'make fuzz             each fuzz target for FUZZ_SECONDS (default 10)'
 	@echo 'make coverage         the tests with gcov; prints lines covered per file'
 	@echo 'make bench            the benchmarks'
+	@echo 'make bench-threads    our threads beside other pools, within five minutes'
 	@echo 'make lint             clang: thread-safety analysis and clang-tidy'
 	@echo 'make format           clang-format over all sources; format-check only tells'
 	@echo 'make check            include rules, forbidden names, exports, headers'
@@ -70,6 +72,11 @@ helgrind: ## helgrind on the thread pool's tests
 	@cmake --preset debug && $(BUILD) debug
 	scripts/run_valgrind.sh build/debug
 
+perturb: ## stress tests with the threads held up here and there, for many seeds
+	@$(PACKAGES) build test
+	@cmake --preset perturb && $(BUILD) perturb --target test_thread_stress test_team_stress
+	scripts/run_perturb.sh build/perturb $(or $(PERTURB_SEEDS),20)
+
 fuzz: ## a short run of every fuzz target
 	@$(PACKAGES) build test clang
 	@cmake --preset fuzz && $(BUILD) fuzz --target tests/fuzz/all
@@ -84,6 +91,11 @@ coverage: ## which lines the tests reach
 
 bench: build ## the benchmarks
 	@$(BUILD) release --target bench
+
+bench-threads: ## the job queue and the compute team beside others
+	@$(PACKAGES) build test bench
+	@cmake --preset release -DBITNET_TESTS=ON
+	@$(BUILD) release --target bench-threads
 
 lint: ## what clang's analyses find
 	@$(PACKAGES) build test clang

@@ -105,12 +105,26 @@ static bool read_decimal(const struct option *option, const char *text)
     return true;
 }
 
+static bool add_text(const struct command *command, const struct option *option,
+                     const char *text)
+{
+    struct option_texts *texts = option->value;
+    if (texts->n == OPTION_MAX_TEXTS) {
+        complain("%s: --%s is given more than %d times", command->name, option->name,
+                 OPTION_MAX_TEXTS);
+        return false;
+    }
+    texts->texts[texts->n++] = text;
+    return true;
+}
+
 static bool set_value(const struct command *command, const struct option *option,
                       const char *text)
 {
     switch (option->kind) {
     case OPTION_FLAG: *(bool *)option->value = true; return true;
     case OPTION_TEXT: *(const char **)option->value = text; return true;
+    case OPTION_TEXTS: return add_text(command, option, text);
     case OPTION_WHOLE:
         if (read_whole(option, text)) return true;
         break;

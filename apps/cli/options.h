@@ -13,8 +13,16 @@
 enum option_kind {
     OPTION_FLAG,   /* a bool, set to true */
     OPTION_TEXT,   /* a const char * into argv */
+    OPTION_TEXTS,  /* a struct option_texts; may be given again and again */
     OPTION_WHOLE,  /* a uint64_t in [min, max] */
     OPTION_DECIMAL /* a double in [min, max] */
+};
+
+enum { OPTION_MAX_TEXTS = 64 };
+
+struct option_texts {
+    const char *texts[OPTION_MAX_TEXTS]; /* into argv */
+    size_t n;
 };
 
 struct option {

@@ -19,6 +19,7 @@
 #include "commands.h"
 #include "complain.h"
 #include "display.h"
+#include "grammar_file.h"
 #include "interrupt.h"
 #include "model_path.h"
 #include "options.h"
@@ -47,7 +48,15 @@ struct settings {
     double temperature;
     double top_p;
     double min_p;
+    double typical_p;
     double repeat_penalty;
+    double frequency_penalty;
+    double presence_penalty;
+    uint64_t repeat_last_n;
+    struct option_texts stops;
+    const char *grammar_path;
+    const char *schema_path;
+    bitnet_grammar *grammar; /* read from one of them, or NULL */
     bool is_verified;
     bool is_json;
 };
@@ -63,7 +72,11 @@ static enum options_result read_settings(int argc, char **argv,
         .temperature = (double)usual.temperature,
         .top_p = (double)usual.top_p,
         .min_p = (double)usual.min_p,
+        .typical_p = (double)usual.typical_p,
         .repeat_penalty = (double)usual.repeat_penalty,
+        .frequency_penalty = (double)usual.frequency_penalty,
+        .presence_penalty = (double)usual.presence_penalty,
+        .repeat_last_n = usual.repeat_last_n,
     };
     struct settings *s = settings;
     const struct option options[] = {
@@ -87,8 +100,22 @@ static enum options_result read_settings(int argc, char **argv,
          "draw from the most likely that make up X; 1: off", 1e-6, 1},
         {"min-p", 0, OPTION_DECIMAL, &s->min_p, "X",
          "drop those under X times the most likely; 0: off", 0, 1},
+        {"typical-p", 0, OPTION_DECIMAL, &s->typical_p, "X",
+         "draw from those of usual surprise that make up X; 1: off", 1e-6, 1},
         {"repeat-penalty", 0, OPTION_DECIMAL, &s->repeat_penalty, "X", "1: off", 0.1,
          10},
+        {"frequency-penalty", 0, OPTION_DECIMAL, &s->frequency_penalty, "X",
+         "for each time a token came; 0: off", -10, 10},
+        {"presence-penalty", 0, OPTION_DECIMAL, &s->presence_penalty, "X",
+         "once for a token that came; 0: off", -10, 10},
+        {"repeat-last-n", 0, OPTION_WHOLE, &s->repeat_last_n, "N",
+         "tokens that penalties look back", 0, 4096},
+        {"stop", 0, OPTION_TEXTS, &s->stops, "TEXT",
+         "end before this text; may be given several times", 0, 0},
+        {"grammar", 0, OPTION_TEXT, &s->grammar_path, "FILE",
+         "rules (GBNF) that the text must follow", 0, 0},
+        {"json-schema", 0, OPTION_TEXT, &s->schema_path, "FILE",
+         "JSON schema that the text must fit", 0, 0},
         {"verify", 0, OPTION_FLAG, &s->is_verified, NULL,
          "run each prompt alone too and compare the tokens", 0, 0},
         {"json", 0, OPTION_FLAG, &s->is_json, NULL,
@@ -138,7 +165,14 @@ static bitnet_generate_options sampling_of(const struct settings *settings)
     options.temperature = (float)settings->temperature;
     options.top_p = (float)settings->top_p;
     options.min_p = (float)settings->min_p;
+    options.typical_p = (float)settings->typical_p;
     options.repeat_penalty = (float)settings->repeat_penalty;
+    options.frequency_penalty = (float)settings->frequency_penalty;
+    options.presence_penalty = (float)settings->presence_penalty;
+    options.repeat_last_n = (uint32_t)settings->repeat_last_n;
+    options.stop_strings = settings->stops.texts;
+    options.n_stop_strings = settings->stops.n;
+    options.grammar = settings->grammar;
     return options;
 }
 
@@ -287,11 +321,18 @@ int command_run(int argc, char **argv)
     int code = read_prompts(&settings, argv, n_operands, &prompts);
     if (code != EXIT_DONE) return code;
 
+    code = grammar_from_files(settings.grammar_path, settings.schema_path,
+                              &settings.grammar);
+    if (code != EXIT_DONE) {
+        prompts_free(&prompts);
+        return code;
+    }
     code = EXIT_FAILED;
     if (interrupt_begin()) {
         code = run_model(&settings, &prompts);
         interrupt_end();
     }
+    bitnet_grammar_release(settings.grammar);
     prompts_free(&prompts);
     return code;
 }

@@ -12,6 +12,10 @@
  * the seed, and on nothing else: not on the number of threads, nor on who else
  * is calling. docs/numerics.md says how.
  *
+ * After fork() a child goes on with its parent's models, and creates engines of its
+ * own from them. The parent's engines and requests it can only destroy and release,
+ * at once; other calls on them are refused with BITNET_ERROR_THREAD_SAFETY.
+ *
  * Functions that can fail return bitnet_status and write their results through
  * their last parameters, only on BITNET_OK unless a comment says otherwise;
  * bitnet_last_error() has the sentence. Pointers are borrowed for the call.
@@ -24,7 +28,10 @@
 #include <stdint.h>
 
 #include <bitnet/clock.h>
+#include <bitnet/durations.h>
+#include <bitnet/event_queue.h>
 #include <bitnet/export.h>
+#include <bitnet/grammar.h>
 #include <bitnet/model.h>
 #include <bitnet/status.h>
 
@@ -45,6 +52,8 @@ typedef struct bitnet_engine_options {
     uint64_t max_prompt_tokens; /* of the requests that wait; bounds their delay */
     uint64_t kv_cache_bytes;    /* for all requests together;
                                    0 = room for `max_batch` of them, at most 2 GiB */
+    bool prefix_cache; /* prompts that begin alike, 32 tokens at least, share what was
+                            computed for that beginning; changes no answer */
 } bitnet_engine_options;
 
 /*
@@ -55,7 +64,7 @@ typedef struct bitnet_engine_options {
 static inline bitnet_engine_options bitnet_engine_options_default(void)
 {
     bitnet_engine_options options = {
-        sizeof(bitnet_engine_options), 0, 32, 256, 128, 262144, 0};
+        sizeof(bitnet_engine_options), 0, 32, 256, 128, 262144, 0, true};
     return options;
 }
 
@@ -65,7 +74,7 @@ static inline bitnet_engine_options bitnet_engine_options_default(void)
  * The engine never holds more. Results, logits that a request keeps, and requests
  * whose handles are held after they ended are the callers', and come on top.
  *
- * Returns as bitnet_engine_create() does for the same arguments.
+ * Returns as bitnet_engine_create() does for the same arguments, OUT_OF_MEMORY aside.
  *
  * Thread safety: any thread.
  */
@@ -82,7 +91,8 @@ BITNET_API bitnet_status bitnet_engine_memory_bound(
  *   BITNET_ERROR_INVALID_ARGUMENT       a NULL, bad options, or a KV cache too small
  *                                       for one request
  *   BITNET_ERROR_UNSUPPORTED_OPERATION  the model was loaded without its weights
- *   BITNET_ERROR_OUT_OF_MEMORY
+ *   BITNET_ERROR_OUT_OF_MEMORY          also if the bound is more than the process's
+ *                                       limit leaves
  *   BITNET_ERROR_INTERNAL               the system refused a thread
  *
  * Thread safety: any thread.
@@ -113,9 +123,20 @@ BITNET_API bitnet_status bitnet_engine_destroy(bitnet_engine *engine);
  */
 BITNET_API void bitnet_engine_cancel_all(bitnet_engine *engine);
 
+/*
+ * Tells in about how many nanoseconds the engine will have room for one more request,
+ * behind the calls that wait for room already: what a refused caller should wait. 0 if
+ * there is room now, otherwise at least 1 ms. Judged by how fast requests have been
+ * ending; 100 ms for each while none has ended.
+ *
+ * Thread safety: any thread, a callback included. Does not block.
+ */
+BITNET_API uint64_t bitnet_engine_retry_after_ns(bitnet_engine *engine);
+
 /* What a call does when the engine has no room for its request. */
 typedef enum bitnet_when_full {
-    BITNET_WHEN_FULL_WAIT = 0,  /* until there is room, or the request's deadline */
+    BITNET_WHEN_FULL_WAIT = 0,  /* until there is room, or room_deadline_ns, or
+                                     deadline_ns */
     BITNET_WHEN_FULL_REFUSE = 1 /* return BITNET_ERROR_QUEUE_FULL at once */
 } bitnet_when_full;
 
@@ -130,11 +151,48 @@ typedef enum bitnet_when_full {
  */
 typedef bool (*bitnet_text_fn)(void *user, const char *text, size_t text_len);
 
+/* What a request may bring. */
+enum {
+    BITNET_MAX_STOP_STRINGS = 64,
+    BITNET_MAX_STOP_STRING_BYTES = 256, /* of each, without its NUL */
+    BITNET_MAX_STOP_TOKENS = 64,
+    BITNET_MAX_LOGIT_BIASES = 1024,
+    BITNET_MAX_TOP_LOGPROBS = 20
+};
+
+/* Added to a token's logit; from -1000 to 1000, or -INFINITY, which bans the token. */
+typedef struct bitnet_logit_bias {
+    bitnet_token token;
+    float bias;
+} bitnet_logit_bias;
+
 /*
- * How the next token is chosen. In this order: the repetition penalty; with
- * `temperature` 0 the most likely token (the lower id of equals); otherwise top-k,
- * top-p, min-p, then the temperature, then a draw. The n-th random number of a
- * request is a hash of (seed, n), so a seed names one answer.
+ * How the next token is chosen. In this order:
+ *
+ *   repetition penalty   once for each distinct token of the last repeat_last_n
+ *   frequency, presence  over the same tokens
+ *   logit biases         which add up if a token has several
+ *   grammar              what it does not allow cannot be chosen
+ *   greedy               with `temperature` 0 the most likely token (the lower id of
+ *                        equals), and nothing of what follows
+ *   top-k, typical-p, top-p, min-p, temperature, one draw
+ *
+ * The n-th random number of a request is a hash of (seed, n), so a seed names one
+ * answer.
+ *
+ * Stop strings are looked for in the generated text, across the borders of tokens.
+ * The one that is complete first ends the request, with BITNET_FINISH_STOP; of several
+ * complete at once the longest counts. Neither it nor what follows it is delivered,
+ * and text that may yet become one is held back until that is decided. The tokens it
+ * was made of are among the result's.
+ *
+ * With a grammar, an end-of-generation or stop token can be chosen exactly when the text
+ * is complete; when nothing else could follow, the request ends without one. If
+ * max_tokens, a stop string or the context ends it earlier, the text is not complete:
+ * BITNET_FINISH_LENGTH tells the first and the last of these.
+ *
+ * What a request's options add to it - lists,
+ * log-probabilities, logits - is not in bitnet_engine_memory_bound().
  */
 typedef struct bitnet_generate_options {
     size_t struct_size;     /* sizeof(bitnet_generate_options) in the caller */
@@ -156,7 +214,42 @@ typedef struct bitnet_generate_options {
     const bitnet_token *prompt_tokens; /* instead of text: used if `prompt` is NULL */
     size_t n_prompt_tokens;
     bool keeps_logits; /* for tests and tools: the result has every row of them */
+    uint64_t room_deadline_ns; /* of BITNET_WHEN_FULL_WAIT; BITNET_NO_DEADLINE */
+    uint64_t client_id;        /* on whose behalf: clients of equal priority get equal
+                                    shares of the engine, however much they ask */
+    int32_t priority;          /* higher first, always; 0 */
+    const bitnet_logit_bias *logit_biases; /* copied by the call, as all lists are */
+    size_t n_logit_biases;                 /* at most BITNET_MAX_LOGIT_BIASES */
+    const char *const *stop_strings;       /* UTF-8, NUL-terminated, not empty */
+    size_t n_stop_strings;                 /* at most BITNET_MAX_STOP_STRINGS */
+    const bitnet_token *stop_tokens;       /* end it as an end-of-generation token does,
+                                              also if that is ignored */
+    size_t n_stop_tokens;                  /* at most BITNET_MAX_STOP_TOKENS */
+    float typical_p;         /* from 1e-6 to 1; 1 = off: keeps the tokens whose surprise
+                                is nearest to the mean, up to this probability */
+    float frequency_penalty; /* in [-10, 10], taken off for each time a token is among
+                                the last repeat_last_n; 0 = off */
+    float presence_penalty;  /* in [-10, 10], taken off once if it is; 0 = off */
+    uint32_t top_logprobs;   /* most likely tokens told of each position, at most
+                                BITNET_MAX_TOP_LOGPROBS; needs keeps_logprobs */
+    bool keeps_logprobs;     /* the result tells how likely each token was */
+    bitnet_grammar *grammar; /* what the text must look like, or NULL; the request takes
+                                its own reference */
+    bitnet_event_queue *events; /* gets BITNET_EVENT_REQUEST_READY and, once and last,
+                                   BITNET_EVENT_REQUEST_ENDED, also if the handle was
+                                   released; or NULL */
+    uint64_t event_tag;
 } bitnet_generate_options;
+
+/*
+ * A token and the natural logarithm of its probability by the model itself: the
+ * softmax of the logits over the whole vocabulary, at temperature 1, before
+ * penalties, biases and filters.
+ */
+typedef struct bitnet_token_logprob {
+    bitnet_token token;
+    float logprob;
+} bitnet_token_logprob;
 
 /*
  * Returns the defaults. Edit what differs.
@@ -177,13 +270,16 @@ static inline bitnet_generate_options bitnet_generate_options_default(void)
     options.repeat_penalty = 1.0f;
     options.repeat_last_n = 64;
     options.deadline_ns = BITNET_NO_DEADLINE;
+    options.room_deadline_ns = BITNET_NO_DEADLINE;
+    options.typical_p = 1.0f;
     return options;
 }
 
 /* Why a generation ended. */
 typedef enum bitnet_finish {
     BITNET_FINISH_NONE = 0,   /* it has not */
-    BITNET_FINISH_STOP = 1,   /* an end-of-generation token */
+    BITNET_FINISH_STOP = 1,   /* an end-of-generation token, a stop string or token,
+                                 or the end of the grammar */
     BITNET_FINISH_LENGTH = 2, /* max_tokens, or the context is full */
     BITNET_FINISH_CANCELLED = 3,
     BITNET_FINISH_DEADLINE = 4,
@@ -201,7 +297,8 @@ typedef struct bitnet_result {
     size_t struct_size;   /* set by the library */
     char *text;           /* valid UTF-8, NUL-terminated; never NULL once filled */
     size_t text_len;      /* bytes, without the NUL */
-    bitnet_token *tokens; /* generated; an end-of-generation token is not among them */
+    bitnet_token *tokens; /* generated; an end-of-generation or stop token is not
+                             among them, those of a stop string are */
     size_t n_tokens;
     size_t n_prompt_tokens;
     float *logits; /* [n_logit_rows][n_vocab], if keeps_logits: what each
@@ -211,6 +308,11 @@ typedef struct bitnet_result {
     uint64_t
         time_to_first_token_ns; /* from the call, waiting included; 0 if none came */
     uint64_t total_ns;          /* from the call to the last token */
+    size_t n_cached_tokens; /* of the prompt: computed for an earlier request */
+    float *logprobs;            /* [n_tokens], if keeps_logprobs; see
+                                   bitnet_token_logprob */
+    bitnet_token_logprob *top_logprobs; /* [n_tokens][n_top_logprobs], most likely first */
+    size_t n_top_logprobs;              /* as asked, but no more than the vocabulary */
 } bitnet_result;
 
 /*
@@ -228,14 +330,17 @@ BITNET_API void bitnet_result_release(bitnet_result *result);
  * Returns
  *   BITNET_OK                             finished: stop or length
  *   BITNET_ERROR_CANCELLED                on_text said so, or bitnet_engine_cancel_all()
- *   BITNET_ERROR_TIMED_OUT                the deadline passed
- *   BITNET_ERROR_QUEUE_FULL               no room, and the options said not to wait
+ *   BITNET_ERROR_TIMED_OUT                the deadline, or room_deadline_ns, passed
+ *   BITNET_ERROR_QUEUE_FULL               no room, and the options said not to wait; or
+ *                                         no place in the event queue
  *   BITNET_ERROR_CONTEXT_LENGTH_EXCEEDED  the prompt leaves no room for a token, or
  *                                         prompt + max_tokens exceed n_ctx
  *   BITNET_ERROR_INVALID_ARGUMENT         a NULL, bad options, or a bad prompt token
  *   BITNET_ERROR_THREAD_SAFETY            called where waiting would never end
  *   BITNET_ERROR_SHUT_DOWN                the engine is being destroyed
- *   BITNET_ERROR_INFERENCE_FAILED         the model gave numbers that are not finite
+ *   BITNET_ERROR_INFERENCE_FAILED         the model gave numbers that are not finite;
+ *                                         the message names the layer; or the options
+ *                                         leave no token to choose
  *   BITNET_ERROR_OUT_OF_MEMORY
  * On BITNET_OK, CANCELLED, TIMED_OUT and INFERENCE_FAILED `*result` is filled with
  * what there is; otherwise it is zeroed. Release it with bitnet_result_release().
@@ -293,6 +398,23 @@ BITNET_API bitnet_status bitnet_request_wait(bitnet_request *request,
                                              bitnet_result *result);
 
 /*
+ * Tells how likely the request's token number `index` was, from 0, and which tokens
+ * were the most likely there: `*top` are `*n_top` of them, valid as long as the handle.
+ * Any of the three may be NULL. For who takes tokens one at a time; a result has all.
+ *
+ * Returns
+ *   BITNET_OK
+ *   BITNET_ERROR_INVALID_ARGUMENT  `request` is NULL, was made without keeps_logprobs,
+ *                                  or has not that many tokens yet
+ *
+ * Thread safety: any thread.
+ */
+BITNET_API bitnet_status bitnet_request_get_logprobs(bitnet_request *request,
+                                                     size_t index, float *logprob,
+                                                     const bitnet_token_logprob **top,
+                                                     size_t *n_top);
+
+/*
  * Asks the request to end; it does within one step, or at once if it has not begun.
  * Sticky, and harmless on a request that has ended.
  *
@@ -314,20 +436,35 @@ BITNET_API bitnet_finish bitnet_request_finish(const bitnet_request *request);
  */
 BITNET_API void bitnet_request_release(bitnet_request *request);
 
+/* Sizes of steps are counted by powers of two: entry i has those in (2^(i-1), 2^i]. */
+enum { BITNET_N_STEP_SIZES = 17 };
+
 typedef struct bitnet_engine_stats {
     size_t struct_size; /* set by the caller: sizeof(bitnet_engine_stats) */
     uint32_t n_running; /* requests that have a place in the batch */
     uint32_t n_waiting; /* admitted, not yet running */
     uint32_t n_blocked; /* calls that wait for room, not admitted */
-    uint32_t kv_pages_used;
+    uint32_t kv_pages_used; /* by running requests; a shared page counts once */
     uint32_t kv_pages_total;
     uint64_t n_admitted; /* since creation; = running + waiting + ended */
     uint64_t n_ended;
     uint64_t n_refused; /* calls that found no room and did not want to wait */
     uint64_t n_steps;
     uint64_t n_rows; /* tokens computed, prompt and generated */
-    uint64_t n_generated;
+    uint64_t n_generated; /* tokens handed out */
     uint32_t kv_page_positions; /* tokens in a page */
+    uint32_t kv_pages_cached;   /* not in use, kept for prompts that begin alike */
+    uint32_t kv_pages_shared;   /* in use by two requests or more */
+    uint32_t n_clients;         /* that have a request, admitted or in line */
+    uint64_t n_kv_pages_evicted; /* cached ones, taken for something else */
+    uint64_t n_prompt_tokens;    /* of requests that have started */
+    uint64_t n_cached_tokens;    /* of them: not computed, as they were cached */
+    uint64_t n_steps_by_rows[BITNET_N_STEP_SIZES];
+    uint64_t n_steps_by_requests[BITNET_N_STEP_SIZES]; /* with a row in the step */
+    bitnet_durations admission_wait; /* from the call to being admitted */
+    bitnet_durations queue_wait;     /* from being admitted to the first step */
+    bitnet_durations first_token;    /* from the call to the request's first token */
+    bitnet_durations between_tokens; /* of one request */
 } bitnet_engine_stats;
 
 /*

@@ -16,11 +16,13 @@
 #include "base/options.h"
 #include "base/size.h"
 #include "threads/compute.h"
+#include "threads/fork.h"
 
 enum {
     MAX_BATCH = 1024,
     MAX_STEP_TOKENS = 65536,
     MAX_REQUESTS = 1 << 20,
+    MAX_CLIENTS_IN_LINE = 256, /* besides those of max_requests */
     SCHEDULER_STACK_BYTES = 1 << 20,
 };
 
@@ -30,6 +32,7 @@ static const uint64_t default_kv_bytes_at_most = UINT64_C(2) << 30;
 struct plan {
     bitnet_engine_options options; /* every 0 replaced */
     uint32_t n_pages;
+    uint32_t max_clients; /* that are told apart */
     size_t workspace_bytes;
     size_t candidates_bytes;
     uint64_t total_bytes;
@@ -96,13 +99,15 @@ static bitnet_status plan_memory(const struct bitnet_model *model, struct plan *
                      &plan->candidates_bytes) &&
         add_bytes(&total, 1, o->kv_cache_bytes) &&
         add_bytes(&total, 1, plan->n_pages * (uint64_t)sizeof(uint32_t) + block) &&
+        add_bytes(&total, 1, bni_prefix_cache_bytes(plan->n_pages, o->prefix_cache)) &&
+        add_bytes(&total, 1, bni_clients_bytes(plan->max_clients)) &&
         add_bytes(&total, 1, plan->workspace_bytes) &&
         add_bytes(&total, 1, plan->candidates_bytes) &&
         add_bytes(&total, 1, bni_rope_table_bytes(hp, o->n_ctx) + block) &&
         add_bytes(&total, o->step_tokens, sizeof(struct bni_row)) &&
         add_bytes(&total, o->max_batch,
-                  2 * sizeof(bitnet_request *) + sizeof(bitnet_token)) &&
-        add_bytes(&total, 1, sizeof(struct bitnet_engine) + 5 * block) &&
+                  3 * sizeof(bitnet_request *) + sizeof(bitnet_token)) &&
+        add_bytes(&total, 1, sizeof(struct bitnet_engine) + 6 * block) &&
         add_bytes(&total, o->max_requests, bni_request_max_bytes(model, o->n_ctx)) &&
         add_bytes(&total, 1, SCHEDULER_STACK_BYTES) && total <= PTRDIFF_MAX;
     if (!fits)
@@ -141,8 +146,23 @@ static bitnet_status resolve(const bitnet_model *model,
         status =
             check_range("max_prompt_tokens", o->max_prompt_tokens, 1, UINT64_MAX / 2);
     if (status == BITNET_OK) status = plan_pages(&model->hparams, plan);
+    plan->max_clients = o->max_requests + MAX_CLIENTS_IN_LINE;
     if (status == BITNET_OK) status = plan_memory(model, plan);
     return status;
+}
+
+/* A request that was admitted is not to fail because the process has used up its
+ * limit: so the whole bound has to fit, now. */
+static bitnet_status check_limit(const struct plan *plan)
+{
+    const uint64_t limit = bni_alloc_limit();
+    const uint64_t in_use = bni_alloc_in_use();
+    if (in_use <= limit && plan->total_bytes <= limit - in_use) return BITNET_OK;
+    return bni_error(BITNET_ERROR_OUT_OF_MEMORY,
+                     "engine: these options may take %" PRIu64
+                     " bytes (bitnet_engine_memory_bound); of the process's limit "
+                     "of %" PRIu64 ", %" PRIu64 " are in use",
+                     plan->total_bytes, limit, in_use);
 }
 
 bitnet_status bitnet_engine_memory_bound(const bitnet_model *model,
@@ -166,11 +186,13 @@ static void free_working_memory(bitnet_engine *engine)
               engine->max_batch * sizeof(*engine->candidates) *
                   bni_sampler_scratch_candidates(engine->model->hparams.n_vocab));
     bni_free(engine->running);
+    bni_free(engine->prefilling);
     bni_free(engine->sampled);
     bni_free(engine->logit_requests);
     bni_free(engine->rows);
     bni_rope_table_free(&engine->rope);
     bni_workspace_free(&engine->workspace);
+    bni_prefix_cache_free(&engine->prefixes);
     bni_kv_cache_free(&engine->cache);
 }
 
@@ -181,6 +203,9 @@ static bitnet_status allocate_working_memory(bitnet_engine *engine,
     const struct bitnet_model *model = engine->model;
     bitnet_status status =
         bni_kv_cache_init(&engine->cache, &model->hparams, plan->n_pages);
+    if (status == BITNET_OK)
+        status = bni_prefix_cache_init(&engine->prefixes, &engine->cache,
+                                       plan->options.prefix_cache);
     if (status == BITNET_OK)
         status = bni_workspace_init(&engine->workspace, &model->hparams,
                                     engine->step_tokens, engine->max_batch);
@@ -196,6 +221,8 @@ static bitnet_status allocate_working_memory(bitnet_engine *engine,
              NULL ||
          (engine->running = bni_calloc(engine->max_batch, sizeof(*engine->running))) ==
              NULL ||
+         (engine->prefilling =
+              bni_calloc(engine->max_batch, sizeof(*engine->prefilling))) == NULL ||
          (engine->candidates = bni_map_zeroed(plan->candidates_bytes)) == NULL))
         status = bitnet_last_status();
     if (status != BITNET_OK) free_working_memory(engine);
@@ -211,12 +238,17 @@ bitnet_status bitnet_engine_create(bitnet_model *model,
         return bni_error(BITNET_ERROR_INVALID_ARGUMENT, "engine: out is NULL");
     bitnet_status status = resolve(model, options, &plan);
     if (status != BITNET_OK) return status;
+    status = check_limit(&plan);
+    if (status != BITNET_OK) return status;
+    status = bni_fork_watch();
+    if (status != BITNET_OK) return status;
     const struct bni_kernels *kernels = bni_kernels_select();
     if (kernels == NULL) return bitnet_last_status();
 
     bitnet_engine *engine = bni_calloc(1, sizeof(*engine));
     if (engine == NULL) return bitnet_last_status();
     atomic_init(&engine->n_references, 1);
+    engine->generation = bni_fork_generation();
     engine->model = model;
     engine->kernels = kernels;
     engine->n_ctx = plan.options.n_ctx;
@@ -231,8 +263,10 @@ bitnet_status bitnet_engine_create(bitnet_model *model,
 
     status = allocate_working_memory(engine, &plan);
     if (status != BITNET_OK) goto fail_engine;
-    status = bni_mutex_init(&engine->lock);
+    status = bni_clients_init(&engine->clients, plan.max_clients);
     if (status != BITNET_OK) goto fail_memory;
+    status = bni_mutex_init(&engine->lock);
+    if (status != BITNET_OK) goto fail_clients;
     status = bni_cond_init(&engine->has_work);
     if (status != BITNET_OK) goto fail_lock;
     status = bni_cond_init(&engine->has_room);
@@ -251,6 +285,8 @@ fail_has_work:
     bni_cond_destroy(&engine->has_work);
 fail_lock:
     bni_mutex_destroy(&engine->lock);
+fail_clients:
+    bni_clients_free(&engine->clients);
 fail_memory:
     free_working_memory(engine);
 fail_engine:
@@ -268,9 +304,15 @@ void bni_engine_unref(bitnet_engine *engine)
 {
     if (atomic_fetch_sub_explicit(&engine->n_references, 1, memory_order_acq_rel) != 1)
         return;
-    bni_cond_destroy(&engine->has_room);
-    bni_cond_destroy(&engine->has_work);
-    bni_mutex_destroy(&engine->lock);
+    /* In a child, threads that are not there may hold the lock, and destroying a
+     * condition would wait for those asleep on it. Neither owns memory. */
+    if (!bni_fork_is_older(engine->generation)) {
+        bni_cond_destroy(&engine->has_room);
+        bni_cond_destroy(&engine->has_work);
+        bni_mutex_destroy(&engine->lock);
+    }
+    bni_clients_free(&engine->clients); /* callers leave the line as late as now */
+    bni_free(engine->token_order);
     bitnet_model_release(engine->model);
     bni_free(engine);
 }
@@ -289,15 +331,26 @@ static void cancel_present(bitnet_engine *engine) BNI_REQUIRES(engine->lock)
     cancel_list(&engine->started);
     for (struct bni_waiter *w = engine->first_waiter; w != NULL; w = w->next)
         w->is_cancelled = true;
-    bni_admission_changed(engine);
+    bni_cond_broadcast(&engine->has_room);
 }
 
 void bitnet_engine_cancel_all(bitnet_engine *engine)
 {
-    if (engine == NULL) return;
+    if (engine == NULL || bni_fork_is_older(engine->generation)) return;
     bni_mutex_lock(&engine->lock);
     cancel_present(engine);
     bni_mutex_unlock(&engine->lock);
+}
+
+/* A parent's engine in its child. What only the scheduler used is given back, and so is
+ * the model; the struct stays for as long as a request refers to it, which one that
+ * was under way at the fork does for ever. */
+static void forget(bitnet_engine *engine)
+{
+    free_working_memory(engine);
+    bitnet_model_release(engine->model);
+    engine->model = NULL;
+    bni_engine_unref(engine);
 }
 
 bitnet_status bitnet_engine_destroy(bitnet_engine *engine)
@@ -311,6 +364,10 @@ bitnet_status bitnet_engine_destroy(bitnet_engine *engine)
             "bitnet_engine_destroy: called from a callback of one of the "
             "engine's own requests; stop the request and destroy the engine "
             "after it has returned");
+    if (bni_fork_is_older(engine->generation)) {
+        forget(engine);
+        return BITNET_OK;
+    }
 
     bni_mutex_lock(&engine->lock);
     engine->is_stopping = true;
@@ -322,15 +379,4 @@ bitnet_status bitnet_engine_destroy(bitnet_engine *engine)
     free_working_memory(engine);
     bni_engine_unref(engine);
     return BITNET_OK;
-}
-
-bitnet_status bitnet_engine_get_stats(bitnet_engine *engine, bitnet_engine_stats *stats)
-{
-    if (engine == NULL || stats == NULL)
-        return bni_error(BITNET_ERROR_INVALID_ARGUMENT, "engine stats: %s is NULL",
-                         engine == NULL ? "engine" : "stats");
-    bni_mutex_lock(&engine->lock);
-    const bitnet_engine_stats now = engine->stats;
-    bni_mutex_unlock(&engine->lock);
-    return bni_options_write("engine stats", stats, &now, sizeof(now));
 }

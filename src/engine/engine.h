@@ -4,11 +4,17 @@
  *
  *     admission.c   the calling thread's way in: room, waiting, refusal
  *     scheduler.c   the one thread that takes steps
+ *     batch.c       which rows a step has, and which pages they share
+ *     finite.c      where numbers stopped being finite
+ *     stats.c       what is counted and measured
  *     generate.c    the consumer's side: public calls on requests
  *     engine.c      creation, bound, statistics, destruction
  *
- *      callers ──► [ waiters, first come first ] ──► queue ──► running ──► ended
+ *      callers ──► [ waiters ] ──► queue ──► running ──► ended
  *                    wait for room, hold nothing     admitted requests
+ *
+ * Who waits, and who is queued, is served by priority, then the client that has been
+ * served least, then first come first served: bni_comes_before().
  *
  * Safety. One lock guards what callers and the scheduler share. A request's own
  * lock may be taken under it, never the other way round. The lock is not held
@@ -26,11 +32,15 @@
 
 #include <bitnet/engine.h>
 
+#include "base/histogram.h"
+#include "engine/clients.h"
 #include "engine/forward.h"
 #include "engine/kv_cache.h"
+#include "engine/prefix_cache.h"
 #include "engine/request.h"
 #include "engine/rope.h"
 #include "engine/sampler.h"
+#include "engine/token_order.h"
 #include "kernels/kernels.h"
 #include "model/model.h"
 #include "threads/sync.h"
@@ -38,8 +48,20 @@
 
 /* A calling thread that waits for room, on its own stack. */
 struct bni_waiter {
-    struct bni_waiter *next;
+    struct bni_waiter *next; /* who came later */
+    bitnet_request *request;
     bool is_cancelled; /* by bitnet_engine_cancel_all() */
+};
+
+/* How long things took and how fast they go; all guarded by the engine's lock. */
+struct bni_engine_times {
+    struct bni_histogram first_token;    /* from the call */
+    struct bni_histogram between_tokens; /* of one request */
+    struct bni_histogram admission;      /* from the call to the queue */
+    struct bni_histogram queue;          /* from the queue to the batch */
+    uint64_t busy_since_ns;              /* a request came when there was none */
+    uint64_t last_end_ns;
+    uint64_t end_interval_ns; /* between ends while busy, averaged; 0: none yet */
 };
 
 /* A list of requests by their next and previous. */
@@ -52,6 +74,7 @@ struct bitnet_engine {
     atomic_uint n_references; /* the handle, and every request */
 
     /* Fixed after creation. */
+    unsigned generation; /* see threads/fork.h */
     bitnet_model *model; /* a reference */
     const struct bni_kernels *kernels;
     uint32_t n_ctx;
@@ -64,6 +87,7 @@ struct bitnet_engine {
 
     /* The scheduler's alone, between its start and its join. */
     struct bni_kv_cache cache;
+    struct bni_prefix_cache prefixes;
     struct bni_workspace workspace;
     struct bni_rope_table rope;
     struct bni_row *rows;             /* [step_tokens] */
@@ -71,6 +95,7 @@ struct bitnet_engine {
     bitnet_token *sampled;            /* [max_batch] */
     struct bni_candidate *candidates; /* [max_batch][scratch of the sampler] */
     bitnet_request **running;         /* [max_batch], in the order they were started */
+    bitnet_request **prefilling;      /* [max_batch]: scratch of bni_pick_rows() */
     uint32_t n_running;
 
     /* Guarded by lock. */
@@ -83,7 +108,12 @@ struct bitnet_engine {
     struct bni_request_list started BNI_FIELD_GUARDED_BY(lock); /* started, not ended */
     uint64_t queued_prompt_tokens BNI_FIELD_GUARDED_BY(lock);
     struct bni_waiter *first_waiter BNI_FIELD_GUARDED_BY(lock);
+    struct bni_waiter *next_waiter BNI_FIELD_GUARDED_BY(lock); /* whose turn it is */
+    struct bni_clients clients BNI_FIELD_GUARDED_BY(lock);
+    /* NULL until a request has a grammar; what it points to never changes. */
+    struct bni_token_order *token_order BNI_FIELD_GUARDED_BY(lock);
     bitnet_engine_stats stats BNI_FIELD_GUARDED_BY(lock);
+    struct bni_engine_times times BNI_FIELD_GUARDED_BY(lock);
 };
 
 void bni_engine_retain(bitnet_engine *engine);
@@ -93,14 +123,28 @@ void bni_engine_unref(bitnet_engine *engine);
 
 /*
  * Puts a request into the queue, taking a reference for the scheduler, or waits
- * for room as the options say. Fails with QUEUE_FULL, TIMED_OUT, CANCELLED or
+ * for room as `options` say. Fails with QUEUE_FULL, TIMED_OUT, CANCELLED or
  * SHUT_DOWN, and then has taken nothing.
  */
 bitnet_status bni_admit(bitnet_engine *engine, bitnet_request *request,
-                        bitnet_when_full when_full);
+                        const bitnet_generate_options *options);
 
-/* Wakes whoever may be able to go on now that there is room, or no hope. */
+/* Whether somebody who came now would find room, were the prompt short. */
+bool bni_has_room(const bitnet_engine *engine) BNI_REQUIRES(engine->lock);
+
+/* Finds whose turn it is to enter, and wakes them if there is room, or no hope. */
 void bni_admission_changed(bitnet_engine *engine) BNI_REQUIRES(engine->lock);
+
+/*
+ * Whether a request of `priority` from a client served `n_served` goes before the
+ * other. Of two that neither goes before, the first to come is served.
+ */
+static inline bool bni_comes_before(int32_t priority, uint64_t n_served,
+                                    int32_t other_priority, uint64_t other_n_served)
+{
+    if (priority != other_priority) return priority > other_priority;
+    return n_served < other_n_served;
+}
 
 void bni_list_append(struct bni_request_list *list, bitnet_request *request);
 void bni_list_remove(struct bni_request_list *list, bitnet_request *request);
@@ -109,6 +153,56 @@ void bni_list_remove(struct bni_request_list *list, bitnet_request *request);
 
 /* The scheduler thread: takes steps until the engine is stopping and empty. */
 void bni_scheduler_main(void *engine);
+
+/* ---- batch.c ---- */
+
+/*
+ * Finds known pages for the beginning of a request's prompt and takes them and all
+ * others it may need. False, with nothing taken, if there are too few.
+ */
+bool bni_reserve_pages(bitnet_engine *engine, bitnet_request *request);
+
+/* Gives back the pages of a request that is over. */
+void bni_release_pages(bitnet_engine *engine, bitnet_request *request);
+
+/*
+ * Fills engine->rows: the newest token of every request that generates, then parts
+ * of prompts while the budget lasts. There is always a row: the budget is at least
+ * the number of places.
+ */
+void bni_pick_rows(bitnet_engine *engine, uint32_t *n_rows, uint32_t *n_logit_rows);
+
+/* Counts the step's rows in, and makes the pages they have filled known. */
+void bni_rows_are_computed(bitnet_engine *engine);
+
+/* Forgets the pages that the step would have filled. */
+void bni_rows_are_abandoned(bitnet_engine *engine);
+
+/* ---- finite.c ---- */
+
+/*
+ * Runs the last position of a request once more, by itself, to find where its numbers
+ * stop being finite, and writes that into `error`. What the workspace held is gone.
+ */
+void bni_explain_not_finite(bitnet_engine *engine, struct bni_team *team,
+                            const bitnet_request *request, uint32_t position,
+                            struct bni_error_record *error);
+
+/* ---- stats.c ---- */
+
+/* Counts a request that has ended into the rate of ends. */
+void bni_count_end(bitnet_engine *engine, uint64_t now_ns) BNI_REQUIRES(engine->lock);
+
+/* In about how long there will be room for one more, behind `n_in_line` others. */
+uint64_t bni_retry_after_ns(const bitnet_engine *engine, uint32_t n_in_line)
+    BNI_REQUIRES(engine->lock);
+
+/* Takes stock of the cache. */
+void bni_count_pages(bitnet_engine *engine) BNI_REQUIRES(engine->lock);
+
+/* Counts a step of `n_rows` rows, charges the clients for it, and counts a token for
+ * each sampled one that is handed out. */
+void bni_count_step(bitnet_engine *engine, uint32_t n_rows, uint32_t n_logit_rows);
 
 /* ---- generate.c ---- */
 

@@ -21,6 +21,7 @@
 #include "base/error.h"
 #include "base/options.h"
 #include "threads/compute.h"
+#include "threads/fork.h"
 
 /* A callback under way on this thread, and the one it was called within. */
 struct callback_frame {
@@ -59,7 +60,7 @@ static bool has_news(const bitnet_request *request) BNI_REQUIRES(request->lock)
 }
 
 /*
- * Takes one token and puts its text into request->piece. With nothing more to take:
+ * Takes one token and puts its text into request->text. With nothing more to take:
  * once the held-back text if there is any, then how the request ended, SHUT_DOWN
  * standing for a good end.
  */
@@ -87,12 +88,12 @@ static bitnet_status take_next(bitnet_request *request, uint64_t deadline_ns,
     bni_mutex_unlock(&request->lock);
 
     if (has_token) {
-        *text_len = bni_detokenizer_push(&request->detokenizer, *token, request->piece);
+        *text_len = bni_text_stream_push(&request->text, *token);
         return BITNET_OK;
     }
     if (!request->is_flushed) {
         request->is_flushed = true;
-        *text_len = bni_detokenizer_flush(&request->detokenizer, request->piece);
+        *text_len = bni_text_stream_flush(&request->text);
         if (*text_len > 0) return BITNET_OK;
     }
     if (error.status == BITNET_OK)
@@ -106,7 +107,7 @@ static bool call_on_text(bitnet_request *request, size_t text_len)
     if (request->on_text == NULL || text_len == 0) return true;
     const struct callback_frame frame = {request->engine, innermost_callback};
     innermost_callback = &frame;
-    const bool goes_on = request->on_text(request->user, request->piece, text_len);
+    const bool goes_on = request->on_text(request->user, request->text.buffer, text_len);
     innermost_callback = frame.outer;
     return goes_on;
 }
@@ -117,11 +118,14 @@ static bitnet_status consume(bitnet_request *request)
     while (!request->is_stopped) {
         bitnet_token token;
         size_t text_len;
-        const bitnet_status status =
+        bitnet_status status =
             take_next(request, BITNET_NO_DEADLINE, &token, &text_len);
         if (status == BITNET_ERROR_SHUT_DOWN) return BITNET_OK;
         if (status != BITNET_OK) return status;
         request->is_stopped = !call_on_text(request, text_len);
+        /* The callback may have forked, and this be the child. */
+        status = bni_fork_check(request->engine->generation, "generate");
+        if (status != BITNET_OK) return status;
     }
     bitnet_request_cancel(request);
     return bni_error(BITNET_ERROR_CANCELLED,
@@ -131,31 +135,58 @@ static bitnet_status consume(bitnet_request *request)
 
 /* ---- results ---------------------------------------------------------------------------- */
 
+/* Sends the result's tokens through a stream of their own. Returns the text's bytes,
+ * which go to `out` unless that is NULL. */
+static size_t stream_text(const bitnet_request *request, const bitnet_result *result,
+                          char *buffer, char *out)
+{
+    struct bni_text_stream stream;
+    size_t n_written = 0;
+    bni_text_stream_init(&stream, request->engine->model->tokenizer, &request->stops,
+                         buffer);
+    for (size_t i = 0; i <= result->n_tokens; i++) {
+        /* What was still held back when on_text said stop was never given out. */
+        if (i == result->n_tokens && request->is_stopped) break;
+        const size_t n_piece = i < result->n_tokens
+                                   ? bni_text_stream_push(&stream, result->tokens[i])
+                                   : bni_text_stream_flush(&stream);
+        if (out != NULL) memcpy(out + n_written, buffer, n_piece);
+        n_written += n_piece;
+    }
+    return n_written;
+}
+
+/* Twice through the tokens: to count, and to write. */
 static bitnet_status copy_text(const bitnet_request *request, bitnet_result *result)
 {
-    size_t n_bytes = 0;
-    /* Twice through the detokeniser: to count, and to write. */
-    for (int pass = 0; pass < 2; pass++) {
-        struct bni_detokenizer detokenizer;
-        size_t n_written = 0;
-        if (pass == 1) {
-            result->text = bni_alloc(n_bytes + 1);
-            if (result->text == NULL) return bitnet_last_status();
-        }
-        bni_detokenizer_init(&detokenizer, request->detokenizer.tokenizer, false, true);
-        for (size_t i = 0; i <= result->n_tokens; i++) {
-            const size_t n_piece =
-                i < result->n_tokens
-                    ? bni_detokenizer_push(&detokenizer, result->tokens[i],
-                                           request->piece)
-                    : bni_detokenizer_flush(&detokenizer, request->piece);
-            if (pass == 1) memcpy(result->text + n_written, request->piece, n_piece);
-            n_written += n_piece;
-        }
-        n_bytes = n_written;
+    char *buffer = bni_alloc(bni_text_stream_buffer_bytes(
+        request->engine->model->tokenizer, &request->stops));
+    if (buffer == NULL) return bitnet_last_status();
+    result->text_len = stream_text(request, result, buffer, NULL);
+    result->text = bni_alloc(result->text_len + 1);
+    const bitnet_status status = bitnet_last_status();
+    if (result->text != NULL) {
+        stream_text(request, result, buffer, result->text);
+        result->text[result->text_len] = '\0';
     }
-    result->text[n_bytes] = '\0';
-    result->text_len = n_bytes;
+    bni_free(buffer);
+    return result->text != NULL ? BITNET_OK : status;
+}
+
+static bitnet_status copy_logprobs(const bitnet_request *request, bitnet_result *result)
+{
+    if (request->logprobs == NULL) return BITNET_OK;
+    const size_t n_bytes = result->n_tokens * sizeof(*result->logprobs);
+    result->logprobs = bni_alloc(n_bytes);
+    if (result->logprobs == NULL) return bitnet_last_status();
+    memcpy(result->logprobs, request->logprobs, n_bytes);
+
+    const size_t n_top_bytes =
+        result->n_tokens * request->n_top_logprobs * sizeof(*result->top_logprobs);
+    result->top_logprobs = bni_alloc(n_top_bytes);
+    if (result->top_logprobs == NULL) return bitnet_last_status();
+    memcpy(result->top_logprobs, request->top_logprobs, n_top_bytes);
+    result->n_top_logprobs = request->n_top_logprobs;
     return BITNET_OK;
 }
 
@@ -170,6 +201,7 @@ static bitnet_status fill_result(bitnet_request *request, bitnet_result *result)
     /* What was made after on_text said stop was never asked for. */
     result->n_logit_rows =
         request->is_stopped ? request->n_taken : request->n_logit_rows;
+    result->n_cached_tokens = request->n_cached;
     result->finish = request->is_stopped ? BITNET_FINISH_CANCELLED : request->finish;
     if (request->first_token_ns != 0) {
         result->time_to_first_token_ns =
@@ -191,7 +223,8 @@ static bitnet_status fill_result(bitnet_request *request, bitnet_result *result)
     } else {
         result->n_logit_rows = 0;
     }
-    return copy_text(request, result);
+    const bitnet_status status = copy_logprobs(request, result);
+    return status == BITNET_OK ? copy_text(request, result) : status;
 }
 
 void bitnet_result_release(bitnet_result *result)
@@ -200,6 +233,8 @@ void bitnet_result_release(bitnet_result *result)
     bni_free(result->text);
     bni_free(result->tokens);
     bni_free(result->logits);
+    bni_free(result->logprobs);
+    bni_free(result->top_logprobs);
     *result = (bitnet_result){0};
 }
 
@@ -219,7 +254,7 @@ static bitnet_status submit(bitnet_engine *engine,
     status = bni_request_create(engine, &resolved, prompt, &request);
     if (status != BITNET_OK) return status;
     request->submitted_ns = submitted_ns;
-    status = bni_admit(engine, request, resolved.when_full);
+    status = bni_admit(engine, request, &resolved);
     if (status != BITNET_OK) {
         bni_request_unref(request);
         return status;
@@ -237,6 +272,7 @@ bitnet_status bitnet_generate_async(bitnet_engine *engine,
         return bni_error(BITNET_ERROR_INVALID_ARGUMENT, "generate: %s is NULL",
                          engine == NULL ? "engine" : "out");
     bitnet_status status = bni_context_check("generate");
+    if (status == BITNET_OK) status = bni_fork_check(engine->generation, "generate");
     if (status != BITNET_OK) return status;
     bni_engine_retain(engine); /* it may be destroyed while we tokenise or wait */
     status = submit(engine, options, prompt, submitted_ns, out);
@@ -247,7 +283,8 @@ bitnet_status bitnet_generate_async(bitnet_engine *engine,
 /* Makes the calling thread the request's one consumer, or refuses. */
 static bitnet_status begin_consuming(bitnet_request *request, const char *what)
 {
-    const bitnet_status status = bni_context_check(what);
+    bitnet_status status = bni_context_check(what);
+    if (status == BITNET_OK) status = bni_fork_check(request->engine->generation, what);
     if (status != BITNET_OK) return status;
     /* Acquire: what the last consumer left is ours to read. */
     if (atomic_flag_test_and_set_explicit(&request->is_being_consumed,
@@ -281,7 +318,7 @@ bitnet_status bitnet_request_next(bitnet_request *request, uint64_t deadline_ns,
     status = take_next(request, deadline_ns, &next, &n_bytes);
     if (status == BITNET_OK) {
         if (token != NULL) *token = next;
-        if (text != NULL) *text = request->piece;
+        if (text != NULL) *text = request->text.buffer;
         if (text_len != NULL) *text_len = n_bytes;
     }
     end_consuming(request);
@@ -299,6 +336,10 @@ bitnet_status bitnet_request_wait(bitnet_request *request, bitnet_result *result
     if (status != BITNET_OK) return status;
 
     status = consume(request);
+    if (bni_fork_is_older(request->engine->generation)) {
+        end_consuming(request);
+        return status;
+    }
     struct bni_error_record ending;
     if (status != BITNET_OK) bni_error_save(&ending);
     const bitnet_status filled = fill_result(request, result);
@@ -325,6 +366,32 @@ bitnet_status bitnet_generate(bitnet_engine *engine,
     return status;
 }
 
+bitnet_status bitnet_request_get_logprobs(bitnet_request *request, size_t index,
+                                          float *logprob,
+                                          const bitnet_token_logprob **top,
+                                          size_t *n_top)
+{
+    static const char what[] = "bitnet_request_get_logprobs";
+    if (request == NULL || request->logprobs == NULL)
+        return bni_error(BITNET_ERROR_INVALID_ARGUMENT, "%s: %s", what,
+                         request == NULL ? "request is NULL"
+                                         : "the request was made without "
+                                           "keeps_logprobs");
+    const bitnet_status status = bni_fork_check(request->engine->generation, what);
+    if (status != BITNET_OK) return status;
+    bni_mutex_lock(&request->lock);
+    const uint32_t n_produced = request->n_produced;
+    bni_mutex_unlock(&request->lock);
+    if (index >= n_produced)
+        return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
+                         "%s: token %zu was asked for; there are %" PRIu32 " yet", what,
+                         index, n_produced);
+    if (logprob != NULL) *logprob = request->logprobs[index];
+    if (top != NULL) *top = request->top_logprobs + index * request->n_top_logprobs;
+    if (n_top != NULL) *n_top = request->n_top_logprobs;
+    return BITNET_OK;
+}
+
 void bitnet_request_cancel(bitnet_request *request)
 {
     if (request == NULL) return;
@@ -333,7 +400,8 @@ void bitnet_request_cancel(bitnet_request *request)
 
 bitnet_finish bitnet_request_finish(const bitnet_request *request)
 {
-    if (request == NULL) return BITNET_FINISH_NONE;
+    if (request == NULL || bni_fork_is_older(request->engine->generation))
+        return BITNET_FINISH_NONE;
     bitnet_request *locked = (bitnet_request *)request; /* for its lock only */
     bni_mutex_lock(&locked->lock);
     const bitnet_finish finish = locked->finish;

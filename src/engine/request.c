@@ -15,42 +15,21 @@
 #include "base/alloc.h"
 #include "base/size.h"
 #include "engine/engine.h"
+#include "engine/sampling_options.h"
+#include "threads/event_queue.h"
+#include "threads/fork.h"
 
 /* ---- options ---------------------------------------------------------------------- */
 
-static bool is_within(float value, float min, float max)
+static bitnet_status check_options(const bitnet_generate_options *options,
+                                   uint32_t n_vocab)
 {
-    return value >= min && value <= max; /* false for NaN */
-}
-
-static bitnet_status check_options(const bitnet_generate_options *options)
-{
-    const struct {
-        const char *name;
-        float value, min, max;
-    } ranges[] = {
-        {"temperature", options->temperature, 0.0f, 100.0f},
-        {"top_p", options->top_p, 1e-6f, 1.0f},
-        {"min_p", options->min_p, 0.0f, 1.0f},
-        {"repeat_penalty", options->repeat_penalty, 0.1f, 10.0f},
-    };
-    for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
-        if (!is_within(ranges[i].value, ranges[i].min, ranges[i].max))
-            return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
-                             "generate: %s is %g; it must be from %g to %g",
-                             ranges[i].name, (double)ranges[i].value,
-                             (double)ranges[i].min, (double)ranges[i].max);
-    }
-    if (options->repeat_last_n > BNI_SAMPLER_MAX_REPEAT_LAST_N)
-        return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
-                         "generate: repeat_last_n is %" PRIu32 "; at most %d",
-                         options->repeat_last_n, BNI_SAMPLER_MAX_REPEAT_LAST_N);
     if (options->when_full != BITNET_WHEN_FULL_WAIT &&
         options->when_full != BITNET_WHEN_FULL_REFUSE)
         return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
                          "generate: when_full is %d, which is no bitnet_when_full",
                          (int)options->when_full);
-    return BITNET_OK;
+    return bni_sampling_options_check(options, n_vocab);
 }
 
 /* ---- the prompt --------------------------------------------------------------------- */
@@ -116,24 +95,84 @@ static bitnet_status fit_context(uint32_t n_ctx, size_t n_prompt, uint32_t asked
 /* ---- memory ----------------------------------------------------------------------- */
 
 struct layout {
-    size_t tokens, pages, piece, n_bytes;
+    size_t tokens, pages, text, watched, n_bytes;
 };
 
 /* The counts are at most n_ctx, which is under 2^24: nothing here can overflow. */
-static struct layout lay_out(const struct bitnet_model *model, size_t n_positions)
+static struct layout lay_out(const struct bitnet_model *model, size_t n_positions,
+                             const struct bni_stop_rules *stops)
 {
     struct layout layout;
     layout.tokens = (sizeof(struct bitnet_request) + 15) & ~(size_t)15;
     layout.pages = layout.tokens + n_positions * sizeof(bitnet_token);
-    layout.piece =
+    layout.text =
         layout.pages + bni_kv_pages_for((uint32_t)n_positions) * sizeof(uint32_t);
-    layout.n_bytes = layout.piece + bni_detokenizer_max_piece_bytes(model->tokenizer);
+    const size_t n_buffer = bni_text_stream_buffer_bytes(model->tokenizer, stops);
+    layout.watched = layout.text + n_buffer;
+    layout.n_bytes = layout.watched + (stops->n_strings > 0 ? n_buffer : 0);
     return layout;
 }
 
 size_t bni_request_max_bytes(const struct bitnet_model *model, uint32_t n_ctx)
 {
-    return lay_out(model, n_ctx).n_bytes + 2 * BNI_ALIGNMENT;
+    const struct bni_stop_rules no_stops = {0};
+    return lay_out(model, n_ctx, &no_stops).n_bytes + 2 * BNI_ALIGNMENT;
+}
+
+/* Gives the engine's vocabulary in order, which its first request with a grammar makes;
+ * of two that make it at once, one finds it done. */
+static bitnet_status get_token_order(struct bitnet_engine *engine,
+                                     const struct bni_token_order **out)
+{
+    bni_mutex_lock(&engine->lock);
+    *out = engine->token_order;
+    bni_mutex_unlock(&engine->lock);
+    if (*out != NULL) return BITNET_OK;
+
+    struct bni_token_order *made;
+    const bitnet_status status = bni_token_order_create(engine->model->tokenizer, &made);
+    if (status != BITNET_OK) return status;
+    struct bni_token_order *superfluous = NULL;
+    bni_mutex_lock(&engine->lock);
+    if (engine->token_order == NULL)
+        engine->token_order = made;
+    else
+        superfluous = made;
+    *out = engine->token_order;
+    bni_mutex_unlock(&engine->lock);
+    bni_free(superfluous);
+    return BITNET_OK;
+}
+
+/* The grammar's matcher, if there is a grammar. */
+static bitnet_status create_mask(struct bitnet_engine *engine,
+                                 const bitnet_generate_options *options,
+                                 bitnet_request *request)
+{
+    if (options->grammar == NULL) return BITNET_OK;
+    request->mask.tokenizer = engine->model->tokenizer;
+    request->mask.stops = &request->stops;
+    request->mask.ignores_eos = options->ignores_eos;
+    const bitnet_status status = get_token_order(engine, &request->mask.order);
+    if (status != BITNET_OK) return status;
+    return bni_matcher_create(options->grammar, &request->mask.matcher);
+}
+
+/* One block for both arrays, if they are wanted. */
+static bitnet_status allocate_logprobs(bitnet_request *request,
+                                       const bitnet_generate_options *options,
+                                       uint32_t n_vocab)
+{
+    if (!options->keeps_logprobs) return BITNET_OK;
+    request->n_top_logprobs =
+        options->top_logprobs < n_vocab ? options->top_logprobs : n_vocab;
+    request->logprobs = bni_calloc(
+        request->max_tokens,
+        sizeof(float) + request->n_top_logprobs * sizeof(bitnet_token_logprob));
+    if (request->logprobs == NULL) return bitnet_last_status();
+    request->top_logprobs =
+        (bitnet_token_logprob *)(void *)(request->logprobs + request->max_tokens);
+    return BITNET_OK;
 }
 
 static bitnet_status create_filled(struct bitnet_engine *engine,
@@ -147,58 +186,77 @@ static bitnet_status create_filled(struct bitnet_engine *engine,
     if (status != BITNET_OK) return status;
 
     const struct bitnet_model *model = engine->model;
-    const struct layout layout = lay_out(model, n_prompt + max_tokens);
+    struct bni_stop_rules stops;
+    status = bni_stop_rules_init(&stops, options);
+    if (status != BITNET_OK) return status;
+    const struct layout layout = lay_out(model, n_prompt + max_tokens, &stops);
     char *block = bni_calloc(1, layout.n_bytes);
-    if (block == NULL) return bitnet_last_status();
+    status = bitnet_last_status();
+    if (block == NULL) goto fail_stops;
 
     bitnet_request *request = (bitnet_request *)(void *)block;
-    request->sampler = (struct bni_sampler){
-        .temperature = options->temperature,
-        .top_p = options->top_p,
-        .min_p = options->min_p,
-        .repeat_penalty = options->repeat_penalty,
-        .top_k = options->top_k,
-        .repeat_last_n = options->repeat_last_n,
-        .seed = options->seed,
-    };
+    request->stops = stops;
     request->n_prompt = (uint32_t)n_prompt;
     request->max_tokens = max_tokens;
     request->n_pages = bni_kv_pages_for((uint32_t)n_prompt + max_tokens);
+    request->priority = options->priority;
+    request->client_id = options->client_id;
     request->deadline_ns = options->deadline_ns;
     request->ignores_eos = options->ignores_eos;
     request->on_text = options->on_text;
     request->user = options->user;
     request->tokens = (bitnet_token *)(void *)(block + layout.tokens);
     request->pages = (uint32_t *)(void *)(block + layout.pages);
-    request->piece = block + layout.piece;
     memcpy(request->tokens, prompt, n_prompt * sizeof(*prompt));
     atomic_init(&request->n_references, 1);
     atomic_init(&request->is_cancelled, false);
     atomic_flag_clear(&request->is_being_consumed);
-    bni_detokenizer_init(&request->detokenizer, model->tokenizer, false, true);
+    bni_text_stream_init(&request->text, model->tokenizer, &request->stops,
+                         block + layout.text);
+    bni_text_stream_init(&request->watched, model->tokenizer, &request->stops,
+                         block + layout.watched);
 
+    status = bni_sampler_init(&request->sampler, options);
+    if (status != BITNET_OK) goto fail_block;
+    status = create_mask(engine, options, request);
+    if (status != BITNET_OK) goto fail_sampler;
+    status = allocate_logprobs(request, options, model->hparams.n_vocab);
+    if (status != BITNET_OK) goto fail_mask;
     if (options->keeps_logits) {
         request->logits =
             bni_calloc((size_t)max_tokens + 1, model->hparams.n_vocab * sizeof(float));
         status = bitnet_last_status();
-        if (request->logits == NULL) goto fail_block;
+        if (request->logits == NULL) goto fail_logprobs;
     }
     status = bni_mutex_init(&request->lock);
     if (status != BITNET_OK) goto fail_logits;
     status = bni_cond_init(&request->changed);
     if (status != BITNET_OK) goto fail_lock;
+    status = bni_event_reserve(options->events, options->event_tag, &request->event);
+    if (status != BITNET_OK) goto fail_changed;
 
     bni_engine_retain(engine);
     request->engine = engine;
     *out = request;
     return BITNET_OK;
 
+fail_changed:
+    bni_error_prefix("generate");
+    bni_cond_destroy(&request->changed);
 fail_lock:
     bni_mutex_destroy(&request->lock);
 fail_logits:
     bni_free(request->logits);
+fail_logprobs:
+    bni_free(request->logprobs);
+fail_mask:
+    bni_matcher_destroy(request->mask.matcher);
+fail_sampler:
+    bni_sampler_free(&request->sampler);
 fail_block:
     bni_free(block);
+fail_stops:
+    bni_stop_rules_free(&stops);
     return status;
 }
 
@@ -206,7 +264,7 @@ bitnet_status bni_request_create(struct bitnet_engine *engine,
                                  const bitnet_generate_options *options,
                                  const char *prompt, bitnet_request **out)
 {
-    bitnet_status status = check_options(options);
+    bitnet_status status = check_options(options, engine->model->hparams.n_vocab);
     if (status != BITNET_OK) return status;
     bitnet_token *tokens;
     size_t n_tokens;
@@ -228,10 +286,17 @@ void bni_request_unref(bitnet_request *request)
     /* Release what this thread did to the request; the last one acquires it all. */
     if (atomic_fetch_sub_explicit(&request->n_references, 1, memory_order_acq_rel) != 1)
         return;
+    bni_event_give_back(request->event); /* if it was never admitted */
+    if (!bni_fork_is_older(request->engine->generation)) {
+        bni_cond_destroy(&request->changed);
+        bni_mutex_destroy(&request->lock);
+    }
     bni_engine_unref(request->engine);
-    bni_cond_destroy(&request->changed);
-    bni_mutex_destroy(&request->lock);
     bni_free(request->logits);
+    bni_free(request->logprobs);
+    bni_matcher_destroy(request->mask.matcher);
+    bni_sampler_free(&request->sampler);
+    bni_stop_rules_free(&request->stops);
     bni_free(request);
 }
 
@@ -246,6 +311,14 @@ void bni_request_push(bitnet_request *request, bitnet_token token)
     if (request->first_token_ns == 0) request->first_token_ns = now_ns;
     request->last_token_ns = now_ns;
     bni_cond_broadcast(&request->changed);
+    bni_event_post(request->event, BITNET_EVENT_REQUEST_READY, BITNET_OK, false);
+    bni_mutex_unlock(&request->lock);
+}
+
+void bni_request_count_cached(bitnet_request *request, uint32_t n_tokens)
+{
+    bni_mutex_lock(&request->lock);
+    request->n_cached += n_tokens;
     bni_mutex_unlock(&request->lock);
 }
 
@@ -267,6 +340,8 @@ void bni_request_end(bitnet_request *request, bitnet_finish finish,
     request->finish = finish;
     request->error = *error;
     bni_cond_broadcast(&request->changed);
+    bni_event_post(request->event, BITNET_EVENT_REQUEST_ENDED, error->status, true);
+    request->event = NULL;
     bni_mutex_unlock(&request->lock);
 }
 

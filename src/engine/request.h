@@ -14,7 +14,8 @@
  *
  * Safety. Fields are in groups by who may touch them. The lock guards what both
  * sides share; it is taken after the engine's lock, if both are held, and no other
- * lock is taken under it. A reference is held by the handle and, from admission to
+ * lock is taken under it but an event queue's, so that who sees a token or the end
+ * finds its event posted. A reference is held by the handle and, from admission to
  * the end, by the scheduler.
  */
 #ifndef BNI_ENGINE_REQUEST_H
@@ -28,7 +29,10 @@
 #include <bitnet/engine.h>
 
 #include "base/error.h"
+#include "engine/grammar_mask.h"
 #include "engine/sampler.h"
+#include "engine/stop.h"
+#include "engine/text_stream.h"
 #include "model/model.h"
 #include "threads/sync.h"
 
@@ -38,9 +42,13 @@ struct bitnet_request {
     /* Fixed once admitted. */
     struct bitnet_engine *engine; /* a reference */
     struct bni_sampler sampler;
+    struct bni_stop_rules stops;
+    uint32_t n_top_logprobs; /* of each token, if there are logprobs */
     uint32_t n_prompt;
     uint32_t max_tokens;
     uint32_t n_pages; /* for n_prompt + max_tokens positions */
+    int32_t priority;
+    uint64_t client_id;
     uint64_t deadline_ns;
     uint64_t submitted_ns;
     bool ignores_eos;
@@ -54,20 +62,32 @@ struct bitnet_request {
     uint32_t *pages;      /* [n_pages] */
     uint32_t n_computed;  /* positions in the cache */
     uint32_t n_step_rows; /* of them being computed now */
+    uint32_t n_shared;    /* first pages that are known to the prefix cache */
+    uint64_t n_served;    /* by its client, as of this step */
     bool is_over;         /* ended, its pages not yet given back */
+    struct bni_text_stream watched; /* for stop strings, if there are any */
+    struct bni_grammar_mask mask;   /* its matcher is NULL if there is no grammar */
+    struct bni_event_place *event; /* until its end was posted; or NULL */
 
     /* Guarded by the engine's lock: the list of all that are admitted. */
     struct bitnet_request *next;
     struct bitnet_request *previous;
+    uint32_t client;      /* its place among the clients, in line, or admitted; then
+                               BNI_NO_CLIENT */
+    uint64_t admitted_ns; /* clock */
+    uint64_t counted_ns;  /* clock: its newest token's, 0: none */
 
     /* Guarded by the lock. tokens and logits grow behind what the counts cover:
-     * the scheduler writes there without it. */
+     * the scheduler writes there without it, and so do log-probabilities. */
     struct bni_mutex lock;
     struct bni_cond changed;
     bitnet_token *tokens; /* [n_prompt + max_tokens] */
     float *logits;        /* [max_tokens + 1][n_vocab], or NULL */
+    float *logprobs;      /* [max_tokens], or NULL; one block with the next */
+    bitnet_token_logprob *top_logprobs; /* [max_tokens][n_top_logprobs] */
     uint32_t n_produced BNI_FIELD_GUARDED_BY(lock);
     uint32_t n_logit_rows BNI_FIELD_GUARDED_BY(lock);
+    uint32_t n_cached BNI_FIELD_GUARDED_BY(lock); /* prompt tokens not computed */
     bitnet_finish finish BNI_FIELD_GUARDED_BY(lock);
     uint64_t first_token_ns BNI_FIELD_GUARDED_BY(lock); /* clock; 0: none yet */
     uint64_t last_token_ns BNI_FIELD_GUARDED_BY(lock);
@@ -78,8 +98,7 @@ struct bitnet_request {
     uint32_t n_taken;
     bool is_stopped; /* on_text said so: what comes later is not looked at */
     bool is_flushed;
-    struct bni_detokenizer detokenizer;
-    char *piece; /* room for one push */
+    struct bni_text_stream text;
 };
 
 /*
@@ -99,6 +118,9 @@ size_t bni_request_max_bytes(const struct bitnet_model *model, uint32_t n_ctx);
 
 /* Scheduler: appends a token. */
 void bni_request_push(bitnet_request *request, bitnet_token token);
+
+/* Scheduler: counts prompt tokens whose keys and values were there already. */
+void bni_request_count_cached(bitnet_request *request, uint32_t n_tokens);
 
 /* Scheduler: keeps a row of logits, if they are wanted. */
 void bni_request_keep_logits(bitnet_request *request, const float *logits);

@@ -8,6 +8,7 @@ import re
 import signal
 import struct
 import subprocess
+import tempfile
 import termios
 import unittest
 from fcntl import ioctl
@@ -87,6 +88,29 @@ class TextTest(CliTest):
         self.assertIn("é" * 35 + "…", err)
         self.assertIn("日" * 17 + "…", err)
         self.assertNotIn("\x1b", err)
+
+    def test_a_stop_text_ends_the_text_before_it(self):
+        out, _ = self.run_program("run", "-n", "60", "--temperature", "0", LINES[0])
+        word = out[len(LINES[0]):].split()[5]
+        stopped, err = self.run_program("run", "-n", "60", "--temperature", "0",
+                                        "--stop", "#never#", "--stop", word, LINES[0])
+        end = out.index(word, len(LINES[0]))
+        self.assertEqual(stopped, out[:end] + "\n")
+        self.assertIn("stop", err)
+
+    def test_a_grammar_and_a_schema_are_kept_to(self):
+        with tempfile.TemporaryDirectory() as folder:
+            rules = os.path.join(folder, "rules.gbnf")
+            with open(rules, "w") as file:
+                file.write('root ::= " yes" | " no"\n')
+            out, _ = self.run_program("run", "--grammar", rules, "Is it red?")
+            self.assertIn(out, ("Is it red? yes\n", "Is it red? no\n"))
+            schema = os.path.join(folder, "schema.json")
+            with open(schema, "w") as file:
+                json.dump({"type": "array", "items": {"enum": [1, 2]}, "minItems": 2,
+                           "maxItems": 3}, file)
+            out, _ = self.run_program("run", "--json-schema", schema, "Numbers:")
+            self.assertIn(len(json.loads(out[len("Numbers:"):])), (2, 3))
 
 
 class VerifyTest(CliTest):

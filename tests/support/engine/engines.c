@@ -62,6 +62,8 @@ bitnet_generate_options mixed_options(unsigned i)
 {
     bitnet_generate_options options = bitnet_generate_options_default();
     options.seed = i;
+    options.client_id = i % 5;
+    options.priority = (int32_t)(i % 3) - 1;
     options.max_tokens = 8 + i * 7 % 33;
     options.temperature = i % 3 == 0 ? 0.0f : 0.5f + 0.1f * (float)(i % 7);
     options.top_k = i % 4 == 1 ? 0 : 40;

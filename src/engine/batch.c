@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * batch.c - which rows a step has, and which pages they share.
+ *
+ * Every request that generates has one row in every step. What is left of the budget
+ * goes to prompts: by priority, then to the client that has been served least, then
+ * in the order they were started.
+ *
+ * A page becomes known (prefix_cache.h) in the step that fills it, before that step
+ * is computed: in each layer all keys and values are written before any are read
+ * (forward.c), so another request with the same prompt reads it in this very step.
+ * Several requests that came at once with one prompt so compute each full page of it
+ * once among them, whoever is first, and none waits for another.
+ *
+ * The last token of a prompt is always computed, since its logits are wanted; so the
+ * page it is in is shared by others, if it is full, and never taken from them.
+ */
+#include "engine/engine.h"
+
+/* ---- pages ------------------------------------------------------------------------- */
+
+static const bitnet_token *page_tokens(const bitnet_request *request, uint32_t page)
+{
+    return request->tokens + (size_t)page * BNI_KV_PAGE_POSITIONS;
+}
+
+static uint32_t parent_of(const bitnet_request *request, uint32_t page)
+{
+    return page == 0 ? BNI_NO_PAGE : request->pages[page - 1];
+}
+
+/* Full pages of the prompt that may come from others. */
+static uint32_t n_pages_to_share(const bitnet_request *request)
+{
+    return (request->n_prompt - 1) / BNI_KV_PAGE_POSITIONS;
+}
+
+static void count_cached(bitnet_engine *engine, bitnet_request *request,
+                         uint32_t n_tokens)
+{
+    request->n_computed += n_tokens;
+    engine->prefixes.n_reused += n_tokens;
+    bni_request_count_cached(request, n_tokens);
+}
+
+bool bni_reserve_pages(bitnet_engine *engine, bitnet_request *request)
+{
+    struct bni_prefix_cache *prefixes = &engine->prefixes;
+    uint32_t n_found = 0;
+    uint32_t n_idle = 0; /* of them: they do not count as available any more */
+    while (n_found < n_pages_to_share(request)) {
+        const uint32_t page = bni_prefix_find(prefixes, parent_of(request, n_found),
+                                              page_tokens(request, n_found));
+        if (page == BNI_NO_PAGE) break;
+        if (prefixes->pages[page].n_users == 0) n_idle++;
+        request->pages[n_found++] = page;
+    }
+    if (request->n_pages - n_found > bni_prefix_n_available(prefixes) - n_idle)
+        return false;
+
+    for (uint32_t p = 0; p < n_found; p++) bni_prefix_use(prefixes, request->pages[p]);
+    for (uint32_t p = n_found; p < request->n_pages; p++)
+        request->pages[p] = bni_prefix_take(prefixes);
+    request->n_shared = n_found;
+    count_cached(engine, request, n_found * BNI_KV_PAGE_POSITIONS);
+    return true;
+}
+
+void bni_release_pages(bitnet_engine *engine, bitnet_request *request)
+{
+    /* The last first: pages go before their parents. */
+    for (uint32_t p = request->n_pages; p > 0; p--)
+        bni_prefix_release(&engine->prefixes, request->pages[p - 1]);
+}
+
+/* Uses a known page in the place of the request's own. */
+static void use_known(bitnet_engine *engine, bitnet_request *request, uint32_t known)
+{
+    bni_prefix_use(&engine->prefixes, known);
+    bni_prefix_release(&engine->prefixes, request->pages[request->n_shared]);
+    request->pages[request->n_shared++] = known;
+}
+
+/* Goes over the next pages of a prompt that others have computed, or are about to. */
+static void skip_known_pages(bitnet_engine *engine, bitnet_request *request)
+{
+    if (request->n_computed != request->n_shared * BNI_KV_PAGE_POSITIONS) return;
+    uint32_t n_skipped = 0;
+    while (request->n_shared < n_pages_to_share(request)) {
+        const uint32_t known =
+            bni_prefix_find(&engine->prefixes, parent_of(request, request->n_shared),
+                            page_tokens(request, request->n_shared));
+        if (known == BNI_NO_PAGE) break;
+        use_known(engine, request, known);
+        n_skipped += BNI_KV_PAGE_POSITIONS;
+    }
+    if (n_skipped > 0) count_cached(engine, request, n_skipped);
+}
+
+/*
+ * Makes known the pages that are full with `n_positions`. With an equal page known
+ * already, ours is given back for that one, unless it is still to be written.
+ */
+static void share_full_pages(bitnet_engine *engine, bitnet_request *request,
+                             uint32_t n_positions, bool is_computed)
+{
+    struct bni_prefix_cache *prefixes = &engine->prefixes;
+    if (prefixes->tokens == NULL) return;
+    while (request->n_shared < n_positions / BNI_KV_PAGE_POSITIONS) {
+        const uint32_t p = request->n_shared;
+        const uint32_t parent = parent_of(request, p);
+        const bitnet_token *tokens = page_tokens(request, p);
+        if (bni_prefix_add(prefixes, request->pages[p], parent, tokens))
+            request->n_shared++;
+        else if (is_computed)
+            use_known(engine, request, bni_prefix_find(prefixes, parent, tokens));
+        else
+            return;
+    }
+}
+
+/* ---- rows --------------------------------------------------------------------------- */
+
+static void add_rows(bitnet_engine *engine, bitnet_request *request, uint32_t n_added,
+                     uint32_t n_known, uint32_t *n_rows, uint32_t *n_logit_rows)
+{
+    request->n_step_rows = n_added;
+    for (uint32_t i = 0; i < n_added; i++) {
+        const uint32_t position = request->n_computed + i;
+        const bool is_last = position + 1 == n_known;
+        if (is_last) engine->logit_requests[(*n_logit_rows)++] = request;
+        engine->rows[(*n_rows)++] = (struct bni_row){
+            .token = request->tokens[position],
+            .position = position,
+            .pages = request->pages,
+            .wants_logits = is_last,
+        };
+    }
+}
+
+static bool prefills_before(const bitnet_request *a, const bitnet_request *b)
+{
+    return bni_comes_before(a->priority, a->n_served, b->priority, b->n_served);
+}
+
+/* Lists the requests that have prompt to compute, in the order they get their turn.
+ * None of them is over: that is swept before a step. */
+static uint32_t order_prefills(bitnet_engine *engine)
+{
+    uint32_t n = 0;
+    bni_mutex_lock(&engine->lock);
+    for (uint32_t i = 0; i < engine->n_running; i++) {
+        bitnet_request *request = engine->running[i];
+        if (request->n_computed >= request->n_prompt) continue;
+        request->n_served = engine->clients.table[request->client].n_served;
+        /* Insertion keeps the order of starting among equals. */
+        uint32_t at = n++;
+        for (; at > 0 && prefills_before(request, engine->prefilling[at - 1]); at--)
+            engine->prefilling[at] = engine->prefilling[at - 1];
+        engine->prefilling[at] = request;
+    }
+    bni_mutex_unlock(&engine->lock);
+    return n;
+}
+
+void bni_pick_rows(bitnet_engine *engine, uint32_t *n_rows, uint32_t *n_logit_rows)
+{
+    *n_rows = 0;
+    *n_logit_rows = 0;
+    for (uint32_t i = 0; i < engine->n_running; i++) {
+        bitnet_request *request = engine->running[i];
+        request->n_step_rows = 0;
+        if (request->n_computed >= request->n_prompt)
+            add_rows(engine, request, 1, request->n_computed + 1, n_rows, n_logit_rows);
+    }
+    const uint32_t n_prefilling = order_prefills(engine);
+    for (uint32_t i = 0; i < n_prefilling; i++) {
+        bitnet_request *request = engine->prefilling[i];
+        skip_known_pages(engine, request);
+        const uint32_t n_left = request->n_prompt - request->n_computed;
+        const uint32_t n_room = engine->step_tokens - *n_rows;
+        add_rows(engine, request, n_left < n_room ? n_left : n_room, request->n_prompt,
+                 n_rows, n_logit_rows);
+        share_full_pages(engine, request, request->n_computed + request->n_step_rows,
+                         false);
+    }
+}
+
+void bni_rows_are_computed(bitnet_engine *engine)
+{
+    for (uint32_t i = 0; i < engine->n_running; i++) {
+        bitnet_request *request = engine->running[i];
+        request->n_computed += request->n_step_rows;
+        share_full_pages(engine, request, request->n_computed, true);
+    }
+}
+
+void bni_rows_are_abandoned(bitnet_engine *engine)
+{
+    for (uint32_t i = 0; i < engine->n_running; i++) {
+        bitnet_request *request = engine->running[i];
+        /* Pages whose last position is not before the step's first. */
+        while (request->n_shared > request->n_computed / BNI_KV_PAGE_POSITIONS)
+            bni_prefix_forget(&engine->prefixes, request->pages[--request->n_shared]);
+    }
+}
