@@ -14,8 +14,8 @@ TEST = ctest --parallel $(JOBS) --preset
 # some kernels; where we may, we turn that off for the run.
 NO_ASLR = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
-.PHONY: help run test build debug bench bench-threads format format-check lint tsan \
-        asan fuzz helgrind perturb coverage check install clean
+.PHONY: help run test build debug bench bench-threads bench-engine format format-check \
+        lint tsan asan fuzz helgrind perturb soak coverage check install clean
 
 help: ## list the targets
 	@echo 'make run              set up, build and run the shipped model on sixteen prompts'
@@ -27,10 +27,12 @@ help: ## list the targets
 	@echo 'make tsan             the tests under ThreadSanitizer'
 	@echo 'make helgrind         the thread tests under helgrind'
 	@echo 'make perturb          thread stress tests under PERTURB_SEEDS disturbed schedules'
+	@echo 'make soak             64 callers on one engine for SOAK_SECONDS (default 600)'
 	@echo 'make fuzz             each fuzz target for FUZZ_SECONDS (default 10)'
 	@echo 'make coverage         the tests with gcov; prints lines covered per file'
 	@echo 'make bench            the benchmarks'
 	@echo 'make bench-threads    our threads beside other pools, within five minutes'
+	@echo 'make bench-engine     one caller and many, shipped model and one of the 2B shape'
 	@echo 'make lint             clang: thread-safety analysis and clang-tidy'
 	@echo 'make format           clang-format over all sources; format-check only tells'
 	@echo 'make check            include rules, forbidden names, exports, headers'
@@ -77,6 +79,11 @@ perturb: ## stress tests with the threads held up here and there, for many seeds
 	@cmake --preset perturb && $(BUILD) perturb --target test_thread_stress test_team_stress
 	scripts/run_perturb.sh build/perturb $(or $(PERTURB_SEEDS),20)
 
+soak: ## one engine for ten minutes, with callers that cancel, come late and leave
+	@$(PACKAGES) build test
+	@cmake --preset release -DBITNET_TESTS=ON && $(BUILD) release --target test_soak
+	build/release/tests/test_soak 64 $(or $(SOAK_SECONDS),600)
+
 fuzz: ## a short run of every fuzz target
 	@$(PACKAGES) build test clang
 	@cmake --preset fuzz && $(BUILD) fuzz --target tests/fuzz/all
@@ -96,6 +103,9 @@ bench-threads: ## the job queue and the compute team beside others
 	@$(PACKAGES) build test bench
 	@cmake --preset release -DBITNET_TESTS=ON
 	@$(BUILD) release --target bench-threads
+
+bench-engine: build ## one caller and many; makes a model of 1.2 GB the first time
+	@$(BUILD) release --target bench-engine
 
 lint: ## what clang's analyses find
 	@$(PACKAGES) build test clang

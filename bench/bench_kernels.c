@@ -22,7 +22,11 @@
 #include <bitnet/clock.h>
 
 #include "base/alloc.h"
+#include "common/machine.h"
+#include "common/report.h"
 #include "kernels/kernels.h"
+
+const char bench_program[] = "bench_kernels";
 
 enum {
     DEFAULT_ROWS = 2560,
@@ -193,23 +197,6 @@ static void print_json(const char *name, const struct measurement *m, bool is_fi
     printf("]}");
 }
 
-/* Copies the CPU's name; "unknown" where the system does not say. */
-static void cpu_name(char *name, size_t max_bytes)
-{
-    snprintf(name, max_bytes, "unknown");
-    FILE *file = fopen("/proc/cpuinfo", "r");
-    if (file == NULL) return;
-    char line[256];
-    while (fgets(line, sizeof(line), file) != NULL) {
-        const char *value = strstr(line, ": ");
-        if (strncmp(line, "model name", 10) != 0 || value == NULL) continue;
-        line[strcspn(line, "\n\"\\")] = '\0';
-        snprintf(name, max_bytes, "%s", value + 2);
-        break;
-    }
-    fclose(file);
-}
-
 int main(int argc, char **argv)
 {
     bool is_json = false;
@@ -247,7 +234,7 @@ int main(int argc, char **argv)
     }
 
     char cpu[128];
-    cpu_name(cpu, sizeof(cpu));
+    bench_cpu_name(cpu, sizeof(cpu));
     if (is_json)
         printf("{\"cpu\": \"%s\", \"threads\": 1, \"compiler\": \"%s\", \"tables\": [",
                cpu, __VERSION__);

@@ -5,6 +5,8 @@
  *   bitnet/model.h           load a model; text to tokens and back
  *   bitnet/grammar.h         what a generated text must look like
  *   bitnet/engine.h          generate text, from any thread, any number at once
+ *   bitnet/score.h           how likely a model finds a given text
+ *   bitnet/embed.h           a text as a vector
  *   bitnet/thread_manager.h  the process's threads: how many, and what they did
  *   bitnet/thread_pool.h     a bounded pool of worker threads for your own jobs
  *   bitnet/event_queue.h     jobs and requests for programs with an event loop
@@ -21,6 +23,7 @@
 
 #include <bitnet/clock.h>
 #include <bitnet/durations.h>
+#include <bitnet/embed.h>
 #include <bitnet/engine.h>
 #include <bitnet/event_queue.h>
 #include <bitnet/export.h>
@@ -28,6 +31,7 @@
 #include <bitnet/log.h>
 #include <bitnet/model.h>
 #include <bitnet/ref.h>
+#include <bitnet/score.h>
 #include <bitnet/status.h>
 #include <bitnet/thread_manager.h>
 #include <bitnet/thread_pool.h>

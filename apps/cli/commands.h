@@ -9,5 +9,7 @@
 int command_run(int argc, char **argv);
 int command_info(int argc, char **argv);
 int command_tokenize(int argc, char **argv);
+int command_perplexity(int argc, char **argv);
+int command_synth(int argc, char **argv);
 
 #endif

@@ -24,6 +24,8 @@ static const struct {
     {"run", command_run, "continue prompts, many at once"},
     {"info", command_info, "what is in a model file"},
     {"tokenize", command_tokenize, "text to tokens, as a model sees it"},
+    {"perplexity", command_perplexity, "how well a model foretells a text"},
+    {"synth", command_synth, "write a model with random weights, to measure with"},
 };
 
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };

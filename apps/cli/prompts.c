@@ -8,7 +8,6 @@
  */
 #include "prompts.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,12 +16,9 @@
 
 #include "complain.h"
 #include "text.h"
+#include "text_file.h"
 
-enum {
-    MAX_FILE_BYTES = 16 << 20,
-    MAX_PROMPTS = 10000,
-    READ_BYTES = 64 << 10,
-};
+enum { MAX_PROMPTS = 10000 };
 
 /* Returns whether the `n_bytes` of `text`, which come from `where`, are a prompt. */
 static bool is_sound(const char *text, size_t n_bytes, const char *where)
@@ -59,37 +55,6 @@ int prompts_from_arguments(char **arguments, int n_arguments, struct prompts *ou
     memcpy(out->texts, arguments, (size_t)n_arguments * sizeof(*out->texts));
     out->n = (size_t)n_arguments;
     return EXIT_DONE;
-}
-
-/* Reads `in` to its end; the bytes get a NUL after them. NULL: it has said why. */
-static char *read_all(FILE *in, const char *name, size_t *n_bytes)
-{
-    char *bytes = NULL;
-    *n_bytes = 0;
-    for (;;) {
-        char *larger = realloc(bytes, *n_bytes + READ_BYTES + 1);
-        if (larger == NULL) {
-            complain("%s: cannot read it: out of memory", name);
-            break;
-        }
-        bytes = larger;
-        const size_t n_read = fread(bytes + *n_bytes, 1, READ_BYTES, in);
-        *n_bytes += n_read;
-        if (n_read < READ_BYTES && ferror(in)) {
-            complain("%s: cannot read it: %s", name, strerror(errno));
-            break;
-        }
-        if (*n_bytes > MAX_FILE_BYTES) {
-            complain("%s: has more than %d bytes: split it", name, MAX_FILE_BYTES);
-            break;
-        }
-        if (n_read < READ_BYTES) {
-            bytes[*n_bytes] = '\0';
-            return bytes;
-        }
-    }
-    free(bytes);
-    return NULL;
 }
 
 /* Cuts out->bytes into lines. Returns an exit code. */
@@ -130,16 +95,9 @@ static int cut_lines(const char *name, size_t n_bytes, struct prompts *out)
 int prompts_from_file(const char *path, struct prompts *out)
 {
     *out = (struct prompts){0};
-    const bool is_stdin = strcmp(path, "-") == 0;
-    const char *name = is_stdin ? "standard input" : path;
-    FILE *in = is_stdin ? stdin : fopen(path, "re");
-    if (in == NULL) {
-        complain("%s: cannot open it: %s", name, strerror(errno));
-        return EXIT_FAILED;
-    }
+    const char *name = text_file_name(path);
     size_t n_bytes;
-    out->bytes = read_all(in, name, &n_bytes);
-    if (!is_stdin) fclose(in);
+    out->bytes = text_file_read(path, &n_bytes);
     if (out->bytes == NULL) return EXIT_FAILED;
 
     int code = EXIT_FAILED;

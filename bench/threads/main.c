@@ -10,15 +10,16 @@
  * counts. Single figures move by 10 to 30 % on a shared machine, and only the ratios
  * within one run mean something. --quick is for the test of this program.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "common/report.h"
 #include "measure.h"
 #include "process.h"
 #include "results.h"
+
+const char bench_program[] = "bench_threads";
 
 struct options {
     bool is_json;
@@ -71,20 +72,6 @@ static struct options read_options(int argc, char **argv)
     return options;
 }
 
-/* A bar on a terminal, nothing elsewhere. */
-static void show_progress(size_t n_done, size_t n_all, const char *what)
-{
-    enum { WIDTH = 24 };
-    char bar[WIDTH + 1];
-    if (!isatty(STDERR_FILENO)) return;
-    const size_t n_filled = n_done * WIDTH / n_all;
-    memset(bar, '.', WIDTH);
-    memset(bar, '#', n_filled);
-    bar[WIDTH] = '\0';
-    fprintf(stderr, "\r[%s] %zu/%zu %-40s", bar, n_done, n_all, what);
-    if (n_done == n_all) fputc('\n', stderr);
-}
-
 static void prepare_row(struct bench_row *row, const struct bench_workload *workload)
 {
     *row = (struct bench_row){.workload = workload};
@@ -108,7 +95,7 @@ static void measure_round(struct bench_row *row, bool is_quick, size_t *n_done,
         char what[64];
         snprintf(what, sizeof(what), "%s, %s", workload->id,
                  bench_cell_name(&row->cells[c]));
-        show_progress(*n_done, n_all, what);
+        bench_show_progress(*n_done, n_all, what);
         if (!workload->is_concurrent)
             bench_process_start(&processes[c], workload, row->cells[c].peer, is_quick);
         bench_process_finish(&processes[c], workload, &row->cells[c]);
@@ -133,7 +120,7 @@ static void measure_all(const struct options *options, struct bench_results *res
         for (size_t i = 0; i < options->n_rounds; i++)
             measure_round(&results->rows[r], options->is_quick, &n_done, n_all);
     }
-    show_progress(n_all, n_all, "done");
+    bench_show_progress(n_all, n_all, "done");
     results->elapsed_s = (double)(bench_now_ns() - begin_ns) / 1e9;
     results->n_foreign_cpus = (bench_foreign_cpu_s() - foreign_s) / results->elapsed_s;
     if (results->n_foreign_cpus < 0) results->n_foreign_cpus = 0; /* ticks are coarse */
@@ -141,11 +128,8 @@ static void measure_all(const struct options *options, struct bench_results *res
 
 static bool write_svg(const char *path, const struct bench_results *results)
 {
-    FILE *file = fopen(path, "w");
-    if (file == NULL) {
-        fprintf(stderr, "bench_threads: cannot write %s: %s\n", path, strerror(errno));
-        return false;
-    }
+    FILE *file = bench_open(path);
+    if (file == NULL) return false;
     bench_write_svg(file, results);
     return fclose(file) == 0;
 }

@@ -18,23 +18,15 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
-static inline uint64_t bench_now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
+#include "common/machine.h"
 
 static inline void bench_spin_ns(uint64_t duration_ns)
 {
     const uint64_t begin_ns = bench_now_ns();
     while (bench_now_ns() - begin_ns < duration_ns) continue;
 }
-
-void bench_sleep_ns(uint64_t duration_ns);
 
 struct bench_latch {
     _Alignas(64) atomic_int n_left;
@@ -92,23 +84,8 @@ double bench_samples_median_us(struct bench_samples *samples);
 
 void bench_report(const char *name, double value);
 
-/* This process's processor time and context switches so far. */
-struct bench_usage {
-    double cpu_s;
-    double n_switches;
-};
-
-struct bench_usage bench_usage_now(void);
-
-/* The processor time so far of all that runs on this machine, but for this process's
- * children that have ended; 0 where the system does not say. */
-double bench_foreign_cpu_s(void);
-
 /* Sleeps so long and reports what the others in this process did meanwhile, as cpu_ms
  * and switches_per_s. The sleep itself is one switch of those. */
 void bench_report_idleness(unsigned idle_ms);
-
-/* The most memory this process has ever held, in MB (10^6 bytes). */
-double bench_peak_memory_mb(void);
 
 #endif

@@ -16,6 +16,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "common/report.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -60,13 +62,6 @@ struct bench_peer {
 /* Ours is the first. */
 extern const struct bench_peer bench_peers[];
 extern const size_t bench_n_peers;
-
-/* Says why on stderr and ends the process. */
-void bench_give_up(const char *format, ...)
-#ifdef __GNUC__
-    __attribute__((format(printf, 1, 2), noreturn))
-#endif
-    ;
 
 extern const struct bench_queue bench_queue_bitnet, bench_queue_ring,
     bench_queue_channel, bench_queue_libuv, bench_queue_glib_shared,

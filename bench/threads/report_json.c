@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <unistd.h>
 
+#include "common/machine.h"
 #include "results.h"
 
 static json_t *cell_to_json(const struct bench_workload *workload,

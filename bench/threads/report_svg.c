@@ -47,18 +47,23 @@ static void write_panel(FILE *file, const struct bench_row *row, int y)
     y += TITLE_HEIGHT;
     for (size_t c = 0; c < row->n_cells; c++, y += LINE) {
         const struct bench_cell *cell = &row->cells[c];
-        fprintf(file, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">%s</text>\n",
-                BAR_LEFT - 8, y + BAR_HEIGHT - 3, cell->peer->name);
-        if (cell->n_rounds == 0) continue;
-        const double value = bench_cell_median(cell, 0);
-        const double width = longest > 0 ? value / longest * BAR_MAX : 0;
-        fprintf(file,
-                "<rect x=\"%d\" y=\"%d\" width=\"%.1f\" height=\"%d\" fill=\"%s\"/>\n"
-                "<text x=\"%.1f\" y=\"%d\">%.*f%s</text>\n",
-                BAR_LEFT, y, width, BAR_HEIGHT,
-                cell->peer->is_ours ? "#c2410c" : "#94a3b8", BAR_LEFT + width + 6,
-                y + BAR_HEIGHT - 3, metric->n_decimals, value * metric->scale,
-                cell->peer->is_bounded ? "" : " (unbounded)");
+        const bool is_measured = cell->n_rounds > 0;
+        const double value = is_measured ? bench_cell_median(cell, 0) : 0;
+        char words[48] = "failed";
+        if (is_measured)
+            snprintf(words, sizeof(words), "%.*f%s", metric->n_decimals,
+                     value * metric->scale,
+                     cell->peer->is_bounded ? "" : " (unbounded)");
+        const struct bench_bar bar = {
+            .left = BAR_LEFT,
+            .top = y,
+            .width = longest > 0 ? value / longest * BAR_MAX : 0,
+            .height = BAR_HEIGHT,
+            .is_ours = cell->peer->is_ours,
+            .label = cell->peer->name,
+            .words = words,
+        };
+        bench_svg_bar(file, &bar);
     }
 }
 
@@ -68,11 +73,7 @@ void bench_write_svg(FILE *file, const struct bench_results *results)
     for (size_t r = 0; r < results->n_rows; r++) {
         if (is_drawn(&results->rows[r])) height += panel_height(&results->rows[r]);
     }
-    fprintf(file,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" "
-            "font-family=\"sans-serif\" font-size=\"13\">\n"
-            "<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n",
-            WIDTH, height);
+    bench_svg_begin(file, WIDTH, height);
     int y = 0;
     for (size_t r = 0; r < results->n_rows; r++) {
         if (!is_drawn(&results->rows[r])) continue;

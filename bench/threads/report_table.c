@@ -4,6 +4,7 @@
  */
 #include <unistd.h>
 
+#include "common/machine.h"
 #include "results.h"
 
 /* The machine's steps: one line each, there being one column. */

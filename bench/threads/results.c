@@ -6,7 +6,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static int by_value(const void *a, const void *b)
 {
@@ -93,20 +92,4 @@ enum bench_verdict bench_row_verdict(const struct bench_row *row,
 const char *bench_cell_name(const struct bench_cell *cell)
 {
     return cell->peer == NULL ? "this machine" : cell->peer->name;
-}
-
-void bench_cpu_name(char *name, size_t max_bytes)
-{
-    snprintf(name, max_bytes, "unknown");
-    FILE *file = fopen("/proc/cpuinfo", "r");
-    if (file == NULL) return;
-    char line[256];
-    while (fgets(line, sizeof(line), file) != NULL) {
-        const char *value = strstr(line, ": ");
-        if (strncmp(line, "model name", 10) != 0 || value == NULL) continue;
-        line[strcspn(line, "\n")] = '\0';
-        snprintf(name, max_bytes, "%s", value + 2);
-        break;
-    }
-    fclose(file);
 }

@@ -60,9 +60,6 @@ enum bench_verdict bench_row_verdict(const struct bench_row *row,
 /* The name of a cell's peer. */
 const char *bench_cell_name(const struct bench_cell *cell);
 
-/* Copies the CPU's name; "unknown" where the system does not say. */
-void bench_cpu_name(char *name, size_t max_bytes);
-
 void bench_write_table(FILE *file, const struct bench_results *results);
 bool bench_write_json(FILE *file, const struct bench_results *results);
 void bench_write_svg(FILE *file, const struct bench_results *results);

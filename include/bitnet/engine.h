@@ -34,6 +34,7 @@
 #include <bitnet/grammar.h>
 #include <bitnet/model.h>
 #include <bitnet/status.h>
+#include <bitnet/thread_pool.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -54,6 +55,10 @@ typedef struct bitnet_engine_options {
                                    0 = room for `max_batch` of them, at most 2 GiB */
     bool prefix_cache; /* prompts that begin alike, 32 tokens at least, share what was
                             computed for that beginning; changes no answer */
+    bool speculation; /* while the step budget has rows left, guess next tokens from a
+                           request's own text and check them in one step: repetitive
+                           text comes faster; changes no answer */
+    bool is_stepped; /* no thread of its own: see bitnet_engine_step() */
 } bitnet_engine_options;
 
 /*
@@ -64,15 +69,28 @@ typedef struct bitnet_engine_options {
 static inline bitnet_engine_options bitnet_engine_options_default(void)
 {
     bitnet_engine_options options = {
-        sizeof(bitnet_engine_options), 0, 32, 256, 128, 262144, 0, true};
+        sizeof(bitnet_engine_options), 0, 32, 256, 128, 262144, 0, true, true, false};
     return options;
 }
 
 /*
  * Tells how many bytes an engine with these options will hold, the model's own
- * bytes not counted: KV cache, scratch, admitted requests and the scheduler's stack.
- * The engine never holds more. Results, logits that a request keeps, and requests
- * whose handles are held after they ended are the callers', and come on top.
+ * bytes not counted: KV cache, scratch, admitted requests, the vocabulary in order once
+ * there was a grammar, and the scheduler's stack. The engine never holds more.
+ *
+ * On top comes what is the callers': results; requests that wait for room, with the
+ * tokens of their prompts, and requests that have ended and have a handle, or an on_end
+ * to be called; and what a request's options make it keep, in bytes:
+ *
+ *   stop strings     twice their length and 24 for each
+ *   stop tokens      4 for each
+ *   logit biases     8 for each
+ *   keeps_logprobs   4 + 8 * top_logprobs for each of max_tokens
+ *   keeps_logits     4 * n_vocab for each of max_tokens and one more
+ *   grammar          660 KiB, and the grammar while only the request has it
+ *
+ * with up to 128 more for each of these lines. Calls of bitnet/score.h keep 4 bytes for
+ * each token that is scored, those of bitnet/embed.h 12 for each number of the vector.
  *
  * Returns as bitnet_engine_create() does for the same arguments, OUT_OF_MEMORY aside.
  *
@@ -83,7 +101,7 @@ BITNET_API bitnet_status bitnet_engine_memory_bound(
 
 /*
  * Creates an engine for `model`, of which it takes its own reference, and starts
- * its scheduler thread. NULL `options` are the defaults. The compute threads are
+ * its scheduler thread, unless it is to be stepped. NULL `options` are the defaults. The compute threads are
  * the process's, shared by all engines: see bitnet/thread_manager.h.
  *
  * Returns
@@ -116,6 +134,33 @@ BITNET_API bitnet_status bitnet_engine_create(bitnet_model *model,
 BITNET_API bitnet_status bitnet_engine_destroy(bitnet_engine *engine);
 
 /*
+ * Takes one step of an engine whose options said is_stepped, on the calling thread:
+ * each request that generates gets a token, or a part of a prompt is computed. Waits
+ * until there is a request to step for, and while another thread steps, until
+ * `deadline_ns`; with 0 it never waits, but a step takes its time.
+ *
+ * Such an engine has no thread. Its steps are taken here, and by every call that waits:
+ * bitnet_generate(), bitnet_request_wait(), bitnet_request_next() with a deadline that
+ * is not over, and those that wait for room. So a program of one thread needs nothing
+ * else, and with one compute thread there is no other thread at all. Of several threads
+ * that wait one steps, for all of them; when it has what it waited for, another goes on.
+ * Between steps nothing happens: a request that was cancelled, released, or is late ends
+ * with the next step. Tokens are the same as with a thread. A delivery pool is refused.
+ *
+ * Returns
+ *   BITNET_OK                      a step was taken, or a request that was queued ended
+ *   BITNET_ERROR_TIMED_OUT         there was nothing to do, or another thread stepped
+ *   BITNET_ERROR_SHUT_DOWN         the engine is being destroyed
+ *   BITNET_ERROR_INVALID_ARGUMENT  `engine` is NULL, or has a thread
+ *   BITNET_ERROR_THREAD_SAFETY     on a compute or scheduler thread, inside a step, or in
+ *                                  a process forked from the engine's
+ *
+ * Thread safety: any thread, a callback included. Blocks.
+ */
+BITNET_API bitnet_status bitnet_engine_step(bitnet_engine *engine,
+                                            uint64_t deadline_ns);
+
+/*
  * Cancels every request the engine has now, and every call that waits for room in
  * its queue. Requests that come later are not touched.
  *
@@ -145,11 +190,39 @@ typedef enum bitnet_when_full {
  * NUL-terminated, valid until the callback returns. Return false to stop the
  * request: it ends as cancelled.
  *
- * Runs on the thread that called bitnet_generate() or bitnet_request_wait(), without
- * locks. It may call any function except those that wait for this very request or
+ * Runs on the thread that called bitnet_generate() or bitnet_request_wait(), or on one
+ * of the request's delivery pool, without locks. It may call any function except those that wait for this very request or
  * destroy its engine, which refuse with BITNET_ERROR_THREAD_SAFETY.
  */
 typedef bool (*bitnet_text_fn)(void *user, const char *text, size_t text_len);
+
+/*
+ * Told once, last of all, how a request ended whose options name a delivery pool:
+ * `status` is what bitnet_generate() would have returned, and bitnet_last_error() has
+ * its sentence. bitnet_request_wait() on `request`, here or later, fills a result at
+ * once. `request` is the handle, which may be released here, or if there is none lives
+ * until this returns. It may be called before the call that began the request returns.
+ *
+ * With a delivery pool, on_text and on_end run on workers of that pool, in order and
+ * never two of one request at a time. A request has at most one job in the pool, which
+ * hands out up to 16 pieces and then lets other jobs go first; its place cannot be
+ * taken by others, and the engine never waits for it: a consumer that is slow or stuck,
+ * or a pool that is full, holds up its own text and nobody else's. on_end is called
+ * exactly once for each request that was accepted, also if its handle was released
+ * (which cancels it), its on_text said stop, or its engine was destroyed. A callback
+ * that ends its thread stops its request.
+ *
+ * Until on_end has been called the request is something of the pool's that has not
+ * ended. bitnet_thread_pool_destroy() and a graceful shutdown wait for that, an
+ * immediate one cancels the request and calls on_end, with BITNET_ERROR_CANCELLED, on
+ * the thread that shuts down (or, if that comes in between, inside the
+ * bitnet_generate_async() that starts the request).
+ *
+ * Both may call any function, as a job may, except those that wait for the pool, and
+ * destroying their own engine: these refuse with BITNET_ERROR_THREAD_SAFETY.
+ */
+typedef void (*bitnet_end_fn)(void *user, bitnet_status status,
+                              bitnet_request *request);
 
 /* What a request may bring. */
 enum {
@@ -157,7 +230,8 @@ enum {
     BITNET_MAX_STOP_STRING_BYTES = 256, /* of each, without its NUL */
     BITNET_MAX_STOP_TOKENS = 64,
     BITNET_MAX_LOGIT_BIASES = 1024,
-    BITNET_MAX_TOP_LOGPROBS = 20
+    BITNET_MAX_TOP_LOGPROBS = 20,
+    BITNET_MAX_DRAFT_TOKENS = 8
 };
 
 /* Added to a token's logit; from -1000 to 1000, or -INFINITY, which bans the token. */
@@ -191,8 +265,8 @@ typedef struct bitnet_logit_bias {
  * max_tokens, a stop string or the context ends it earlier, the text is not complete:
  * BITNET_FINISH_LENGTH tells the first and the last of these.
  *
- * What a request's options add to it - lists,
- * log-probabilities, logits - is not in bitnet_engine_memory_bound().
+ * What lists, log-probabilities, logits and a grammar add to a request is told at
+ * bitnet_engine_memory_bound().
  */
 typedef struct bitnet_generate_options {
     size_t struct_size;     /* sizeof(bitnet_generate_options) in the caller */
@@ -239,6 +313,12 @@ typedef struct bitnet_generate_options {
                                    BITNET_EVENT_REQUEST_ENDED, also if the handle was
                                    released; or NULL */
     uint64_t event_tag;
+    bitnet_thread_pool *delivery_pool; /* on_text and on_end are jobs of this pool: see
+                                          bitnet_end_fn; NULL = on_text is called by
+                                          whoever waits */
+    bitnet_end_fn on_end;              /* or NULL; needs a delivery_pool */
+    uint32_t max_draft_tokens; /* to guess at a time, at most BITNET_MAX_DRAFT_TOKENS,
+                                  if the engine has speculation; 0 = none */
 } bitnet_generate_options;
 
 /*
@@ -272,6 +352,7 @@ static inline bitnet_generate_options bitnet_generate_options_default(void)
     options.deadline_ns = BITNET_NO_DEADLINE;
     options.room_deadline_ns = BITNET_NO_DEADLINE;
     options.typical_p = 1.0f;
+    options.max_draft_tokens = BITNET_MAX_DRAFT_TOKENS;
     return options;
 }
 
@@ -313,6 +394,8 @@ typedef struct bitnet_result {
                                    bitnet_token_logprob */
     bitnet_token_logprob *top_logprobs; /* [n_tokens][n_top_logprobs], most likely first */
     size_t n_top_logprobs;              /* as asked, but no more than the vocabulary */
+    size_t n_drafted;  /* tokens that were guessed and computed; see `speculation` */
+    size_t n_accepted; /* of them: right, so that one more token came in the same step */
 } bitnet_result;
 
 /*
@@ -357,6 +440,10 @@ BITNET_API bitnet_status bitnet_generate(bitnet_engine *engine,
  * generation does not wait for whoever takes its tokens with bitnet_request_next()
  * or bitnet_request_wait(): there is room for all of them, so a slow consumer holds
  * up nobody. `options->on_text` is called by bitnet_request_wait().
+ *
+ * With a delivery pool that is the consumer instead, until on_end is called: others are
+ * refused with BITNET_ERROR_THREAD_SAFETY. `out` may then be NULL, for no handle: the
+ * request goes on without one.
  *
  * Returns as bitnet_generate() does before the generation begins.
  *
@@ -450,7 +537,7 @@ typedef struct bitnet_engine_stats {
     uint64_t n_ended;
     uint64_t n_refused; /* calls that found no room and did not want to wait */
     uint64_t n_steps;
-    uint64_t n_rows; /* tokens computed, prompt and generated */
+    uint64_t n_rows; /* tokens computed, prompt and generated, without wrong guesses */
     uint64_t n_generated; /* tokens handed out */
     uint32_t kv_page_positions; /* tokens in a page */
     uint32_t kv_pages_cached;   /* not in use, kept for prompts that begin alike */
@@ -465,6 +552,8 @@ typedef struct bitnet_engine_stats {
     bitnet_durations queue_wait;     /* from being admitted to the first step */
     bitnet_durations first_token;    /* from the call to the request's first token */
     bitnet_durations between_tokens; /* of one request */
+    uint64_t n_drafted;  /* tokens guessed and computed, of all requests */
+    uint64_t n_accepted; /* of them: right, and used */
 } bitnet_engine_stats;
 
 /*

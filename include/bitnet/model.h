@@ -19,6 +19,7 @@
 
 #include <bitnet/export.h>
 #include <bitnet/status.h>
+#include <bitnet/thread_pool.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -31,9 +32,22 @@ typedef int32_t bitnet_token;
 
 enum { BITNET_NO_TOKEN = -1 };
 
+/*
+ * Tells how far a load is: from 0 to 1, never back, 0 first, and 1 when it has
+ * succeeded but for this call. Return false to cancel the load, which then is
+ * BITNET_ERROR_CANCELLED and leaves nothing behind. Called for each megabyte of weights
+ * and for each of the steps before: the file's index, and its tokenizer.
+ *
+ * Runs on the thread that loads, without locks. It may call any function, and must
+ * return.
+ */
+typedef bool (*bitnet_progress_fn)(void *user, double fraction);
+
 typedef struct bitnet_model_options {
     size_t struct_size;      /* sizeof(bitnet_model_options) in the caller */
     bool is_vocabulary_only; /* load hyper-parameters and tokenizer, bind no weights */
+    bitnet_progress_fn on_progress; /* or NULL */
+    void *user;                     /* handed to on_progress */
 } bitnet_model_options;
 
 /*
@@ -43,7 +57,7 @@ typedef struct bitnet_model_options {
  */
 static inline bitnet_model_options bitnet_model_options_default(void)
 {
-    bitnet_model_options options = {sizeof(bitnet_model_options), false};
+    bitnet_model_options options = {sizeof(bitnet_model_options), false, NULL, NULL};
     return options;
 }
 
@@ -60,6 +74,8 @@ static inline bitnet_model_options bitnet_model_options_default(void)
  *   BITNET_ERROR_MODEL_LOAD_FAILED      the file is not a valid model
  *   BITNET_ERROR_UNSUPPORTED_OPERATION  valid, but of a kind this library does not
  *                                       run: architecture, tensor type, tokenizer
+ *   BITNET_ERROR_CANCELLED              on_progress said so, or this is inside a job
+ *                                       that was cancelled
  *   BITNET_ERROR_OUT_OF_MEMORY
  *
  * Thread safety: any thread. Blocks on the file system.
@@ -67,6 +83,76 @@ static inline bitnet_model_options bitnet_model_options_default(void)
 BITNET_API bitnet_status bitnet_model_load(const char *path,
                                            const bitnet_model_options *options,
                                            bitnet_model **out);
+
+/* A load under way on a thread pool, or what became of it. */
+typedef struct bitnet_loading bitnet_loading;
+
+/*
+ * Loads a model in a job of `pool`, or of the thread manager's pool if that is NULL;
+ * `*out` is a handle, to be released. `path` and both options are copied; NULL options
+ * are the defaults. `submit` says what happens while the pool is full, and may name an
+ * event queue, which gets BITNET_EVENT_JOB_ENDED with the status of the load; its `drop`
+ * must be NULL. on_progress is called on the pool's thread.
+ *
+ * Returns as bitnet_thread_pool_submit_with() does, and BITNET_ERROR_INVALID_ARGUMENT
+ * for a NULL `path` or `out`, or bad options. What is wrong with the file is told by
+ * bitnet_loading_wait().
+ *
+ * Thread safety: any thread. Blocks as `submit` says.
+ */
+BITNET_API bitnet_status bitnet_model_load_async(const char *path,
+                                                 const bitnet_model_options *options,
+                                                 bitnet_thread_pool *pool,
+                                                 const bitnet_submit_options *submit,
+                                                 bitnet_loading **out);
+
+/*
+ * Waits until the load has ended, or until `deadline_ns`; 0 looks without waiting. On
+ * BITNET_OK gives `*model` one reference, each time it is called; `model` may be NULL.
+ *
+ * Returns as bitnet_model_load() does once the load has ended, BITNET_ERROR_CANCELLED
+ * also if the pool was shut down before it could begin; until then as
+ * bitnet_job_wait_until() does.
+ *
+ * Thread safety: any thread that has the handle. Blocks.
+ */
+BITNET_API bitnet_status bitnet_loading_wait(bitnet_loading *loading,
+                                             uint64_t deadline_ns,
+                                             bitnet_model **model);
+
+/*
+ * Cancels the load: one that is queued never begins, and one that runs ends before its
+ * next call of on_progress would come, and frees what it has. One that has ended stays
+ * as it is. NULL does nothing.
+ *
+ * Thread safety: any thread that has the handle, on_progress included. Does not block.
+ */
+BITNET_API void bitnet_loading_cancel(bitnet_loading *loading);
+
+/*
+ * Returns how far the load is or came, from 0 to 1; 0 for NULL.
+ *
+ * Thread safety: any thread that has the handle. Does not block.
+ */
+BITNET_API double bitnet_loading_get_progress(const bitnet_loading *loading);
+
+/*
+ * Returns the job that the load is, for bitnet_job_get_state() and its like: the
+ * handle's, valid as long as that is. NULL for NULL.
+ *
+ * Thread safety: any thread that has the handle.
+ */
+BITNET_API bitnet_job *bitnet_loading_get_job(bitnet_loading *loading);
+
+/*
+ * Cancels the load if it is under way, and gives up the handle. Models that
+ * bitnet_loading_wait() gave stay. NULL does nothing. In a process forked from the
+ * load's, frees what the parent's job does not share.
+ *
+ * Thread safety: one thread, once, after the last other call with the handle. Does not
+ * block.
+ */
+BITNET_API void bitnet_loading_release(bitnet_loading *loading);
 
 /*
  * Adds a reference, and returns `model`. NULL returns NULL.

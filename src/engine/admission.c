@@ -128,25 +128,26 @@ static bitnet_status refuse(bitnet_engine *engine, const struct bni_waiter *wait
     const uint64_t retry_ms =
         (bni_retry_after_ns(engine, n_in_line) + 999999) / 1000000;
     const uint32_t n_prompt = waiter->request->n_prompt;
+    const char *what = waiter->request->what;
     if (!has_request_room(engine))
         return bni_error(status,
-                         "generate: %sno room: %" PRIu32 " requests run and %" PRIu32
+                         "%s: %sno room: %" PRIu32 " requests run and %" PRIu32
                          " wait, and max_requests is %" PRIu32
                          "; try again in about %" PRIu64 " ms",
-                         what_happened, engine->stats.n_running,
+                         what, what_happened, engine->stats.n_running,
                          engine->stats.n_waiting, engine->max_requests, retry_ms);
     if (!has_token_room(engine, n_prompt))
         return bni_error(status,
-                         "generate: %sno room: %" PRIu64
+                         "%s: %sno room: %" PRIu64
                          " prompt tokens wait, this prompt has %" PRIu32
                          ", and max_prompt_tokens is %" PRIu64
                          "; try again in about %" PRIu64 " ms",
-                         what_happened, engine->queued_prompt_tokens, n_prompt,
+                         what, what_happened, engine->queued_prompt_tokens, n_prompt,
                          engine->max_prompt_tokens, retry_ms);
     return bni_error(status,
-                     "generate: %sno room: %" PRIu32
+                     "%s: %sno room: %" PRIu32
                      " other calls are in line; try again in about %" PRIu64 " ms",
-                     what_happened, n_in_line, retry_ms);
+                     what, what_happened, n_in_line, retry_ms);
 }
 
 /* Waits in line until it is the turn of `waiter` and there is room. */
@@ -159,10 +160,12 @@ static bitnet_status wait_for_room(bitnet_engine *engine, struct bni_waiter *wai
     for (;;) {
         if (engine->is_stopping)
             return bni_error(BITNET_ERROR_SHUT_DOWN,
-                             "generate: the engine is being destroyed");
+                             "%s: the engine is being destroyed",
+                             waiter->request->what);
         if (waiter->is_cancelled)
             return bni_error(BITNET_ERROR_CANCELLED,
-                             "generate: cancelled while waiting for room in the queue");
+                             "%s: cancelled while waiting for room in the queue",
+                             waiter->request->what);
         if (may_enter(engine, waiter)) return BITNET_OK;
         if (options->when_full == BITNET_WHEN_FULL_REFUSE)
             return refuse(engine, waiter, BITNET_ERROR_QUEUE_FULL, "");
@@ -173,9 +176,12 @@ static bitnet_status wait_for_room(bitnet_engine *engine, struct bni_waiter *wai
         if (now_ns >= room_deadline_ns)
             return refuse(engine, waiter, BITNET_ERROR_TIMED_OUT,
                           "room_deadline_ns passed while waiting for room; ");
-        bni_cond_wait_until(&engine->has_room, &engine->lock,
-                            deadline_ns < room_deadline_ns ? deadline_ns
-                                                           : room_deadline_ns);
+        const uint64_t until_ns =
+            deadline_ns < room_deadline_ns ? deadline_ns : room_deadline_ns;
+        if (engine->is_stepped)
+            bni_step_or_wait(engine, until_ns);
+        else
+            bni_cond_wait_until(&engine->has_room, &engine->lock, until_ns);
     }
 }
 
@@ -192,6 +198,7 @@ static void enqueue(bitnet_engine *engine, bitnet_request *request)
     engine->stats.n_waiting++;
     engine->stats.n_admitted++;
     bni_cond_signal(&engine->has_work);
+    if (engine->is_stepped) bni_cond_broadcast(&engine->has_room);
 }
 
 bitnet_status bni_admit(bitnet_engine *engine, bitnet_request *request,

@@ -4,7 +4,9 @@
  *
  * Every request that generates has one row in every step. What is left of the budget
  * goes to prompts: by priority, then to the client that has been served least, then
- * in the order they were started.
+ * in the order they were started. What prompts leave goes to drafts (speculation.h),
+ * in equal parts: as long as places in the batch are free, each of which has a row of
+ * logits to spare.
  *
  * A page becomes known (prefix_cache.h) in the step that fills it, before that step
  * is computed: in each layer all keys and values are written before any are read
@@ -12,8 +14,9 @@
  * Several requests that came at once with one prompt so compute each full page of it
  * once among them, whoever is first, and none waits for another.
  *
- * The last token of a prompt is always computed, since its logits are wanted; so the
- * page it is in is shared by others, if it is full, and never taken from them.
+ * A position of which something is wanted is always computed: the last token of a
+ * prompt, for its logits, and whatever is read out (readout.h). So the page it is in is
+ * shared by others, if it is full, and never taken from them.
  */
 #include "engine/engine.h"
 
@@ -32,7 +35,7 @@ static uint32_t parent_of(const bitnet_request *request, uint32_t page)
 /* Full pages of the prompt that may come from others. */
 static uint32_t n_pages_to_share(const bitnet_request *request)
 {
-    return (request->n_prompt - 1) / BNI_KV_PAGE_POSITIONS;
+    return request->first_output / BNI_KV_PAGE_POSITIONS;
 }
 
 static void count_cached(bitnet_engine *engine, bitnet_request *request,
@@ -121,20 +124,85 @@ static void share_full_pages(bitnet_engine *engine, bitnet_request *request,
 
 /* ---- rows --------------------------------------------------------------------------- */
 
+/* The rows of a step so far, and their logits. */
+struct picked {
+    uint32_t n_rows;
+    uint32_t n_logit_rows;
+    uint32_t n_choosing; /* requests */
+};
+
+/* Adds the next rows of a request, which chooses from all that have at least
+ * `first_choice` tokens up to their own. */
 static void add_rows(bitnet_engine *engine, bitnet_request *request, uint32_t n_added,
-                     uint32_t n_known, uint32_t *n_rows, uint32_t *n_logit_rows)
+                     uint32_t first_choice, struct picked *picked)
 {
     request->n_step_rows = n_added;
+    request->first_step_row = picked->n_rows;
+    request->first_logit_row = picked->n_logit_rows;
     for (uint32_t i = 0; i < n_added; i++) {
         const uint32_t position = request->n_computed + i;
-        const bool is_last = position + 1 == n_known;
-        if (is_last) engine->logit_requests[(*n_logit_rows)++] = request;
-        engine->rows[(*n_rows)++] = (struct bni_row){
+        const bool wants_logits =
+            request->readout.kind == BNI_READOUT_NONE && position + 1 >= first_choice;
+        if (wants_logits) picked->n_logit_rows++;
+        engine->rows[picked->n_rows++] = (struct bni_row){
             .token = request->tokens[position],
             .position = position,
             .pages = request->pages,
-            .wants_logits = is_last,
+            .wants_logits = wants_logits,
         };
+    }
+    if (picked->n_logit_rows > request->first_logit_row)
+        engine->logit_requests[picked->n_choosing++] = request;
+}
+
+static bool generates(const bitnet_request *request)
+{
+    return request->n_computed >= request->n_prompt;
+}
+
+/* Rows, and rows of logits, that are left when all have had theirs. */
+static uint32_t count_spare_rows(const bitnet_engine *engine, uint32_t *n_generating)
+{
+    uint64_t n_taken = 0;
+    *n_generating = 0;
+    for (uint32_t i = 0; i < engine->n_running; i++) {
+        const bitnet_request *request = engine->running[i];
+        if (generates(request)) ++*n_generating;
+        n_taken += generates(request) ? 1 : request->n_prompt - request->n_computed;
+    }
+    if (n_taken >= engine->step_tokens) return 0;
+    const uint32_t n_rows = engine->step_tokens - (uint32_t)n_taken;
+    const uint32_t n_logit_rows = engine->max_logit_rows - engine->n_running;
+    return n_rows < n_logit_rows ? n_rows : n_logit_rows;
+}
+
+/* Proposes tokens for a request that generates, behind its newest. */
+static void draft(bitnet_request *request, uint32_t n_room, uint32_t n_generating)
+{
+    const uint32_t n_known = request->n_computed + 1;
+    /* Each draft that is right brings one token, and there is one without any. */
+    const uint32_t n_useful = request->n_prompt + request->max_tokens - n_known - 1;
+    uint32_t n_wanted = bni_speculation_begin_step(&request->speculation, n_generating);
+    if (n_wanted > n_room) n_wanted = n_room;
+    if (n_wanted > n_useful) n_wanted = n_useful;
+    if (n_wanted > 0) request->n_drafts = bni_draft(request->tokens, n_known, n_wanted);
+}
+
+/* The newest tokens of all that generate, and drafts. */
+static void add_generating(bitnet_engine *engine, struct picked *picked)
+{
+    uint32_t n_generating;
+    uint32_t n_spare = count_spare_rows(engine, &n_generating);
+    uint32_t n_left = n_generating;
+    for (uint32_t i = 0; i < engine->n_running; i++) {
+        bitnet_request *request = engine->running[i];
+        request->n_step_rows = 0;
+        request->n_drafts = 0;
+        if (!generates(request)) continue;
+        draft(request, n_spare / n_left--, n_generating);
+        n_spare -= request->n_drafts;
+        add_rows(engine, request, 1 + request->n_drafts, request->n_computed + 1,
+                 picked);
     }
 }
 
@@ -151,7 +219,7 @@ static uint32_t order_prefills(bitnet_engine *engine)
     bni_mutex_lock(&engine->lock);
     for (uint32_t i = 0; i < engine->n_running; i++) {
         bitnet_request *request = engine->running[i];
-        if (request->n_computed >= request->n_prompt) continue;
+        if (generates(request)) continue;
         request->n_served = engine->clients.table[request->client].n_served;
         /* Insertion keeps the order of starting among equals. */
         uint32_t at = n++;
@@ -163,27 +231,23 @@ static uint32_t order_prefills(bitnet_engine *engine)
     return n;
 }
 
-void bni_pick_rows(bitnet_engine *engine, uint32_t *n_rows, uint32_t *n_logit_rows)
+void bni_pick_rows(bitnet_engine *engine, uint32_t *n_rows, uint32_t *n_choosing)
 {
-    *n_rows = 0;
-    *n_logit_rows = 0;
-    for (uint32_t i = 0; i < engine->n_running; i++) {
-        bitnet_request *request = engine->running[i];
-        request->n_step_rows = 0;
-        if (request->n_computed >= request->n_prompt)
-            add_rows(engine, request, 1, request->n_computed + 1, n_rows, n_logit_rows);
-    }
+    struct picked picked = {0, 0, 0};
+    add_generating(engine, &picked);
     const uint32_t n_prefilling = order_prefills(engine);
     for (uint32_t i = 0; i < n_prefilling; i++) {
         bitnet_request *request = engine->prefilling[i];
         skip_known_pages(engine, request);
         const uint32_t n_left = request->n_prompt - request->n_computed;
-        const uint32_t n_room = engine->step_tokens - *n_rows;
+        const uint32_t n_room = engine->step_tokens - picked.n_rows;
         add_rows(engine, request, n_left < n_room ? n_left : n_room, request->n_prompt,
-                 n_rows, n_logit_rows);
+                 &picked);
         share_full_pages(engine, request, request->n_computed + request->n_step_rows,
                          false);
     }
+    *n_rows = picked.n_rows;
+    *n_choosing = picked.n_choosing;
 }
 
 void bni_rows_are_computed(bitnet_engine *engine)

@@ -10,8 +10,9 @@
 #include "engine/stop.h"
 #include "engine/text_stream.h"
 
-bitnet_token bni_request_choose(bitnet_request *request, float *logits,
-                                uint32_t n_history, struct bni_candidate *scratch)
+/* Returns the token that follows the first `n_history`, or one of BNI_SAMPLE_*. */
+static bitnet_token choose_one(bitnet_request *request, float *logits,
+                               uint32_t n_history, struct bni_candidate *scratch)
 {
     const uint32_t n_generated = n_history - request->n_prompt;
     struct bni_logprob_sink sink = {.n_top = request->n_top_logprobs};
@@ -56,9 +57,41 @@ static bool completes_stop_string(bitnet_request *request, bitnet_token token)
     return request->watched.is_stopped;
 }
 
-bitnet_finish bni_request_accept(bitnet_request *request, bitnet_token token,
-                                 struct bni_error_record *error)
+/* How the request ends by the token it has chosen after `n_history`. Once for each. */
+static bitnet_finish judge(bitnet_request *request, bitnet_token token,
+                           uint32_t n_history)
 {
+    if (token < 0) return BITNET_FINISH_ERROR;
+    if (bni_request_is_end(request, token)) return BITNET_FINISH_STOP;
+    if (completes_stop_string(request, token) || completes_grammar(request))
+        return BITNET_FINISH_STOP;
+    return n_history + 1 == request->n_prompt + request->max_tokens
+               ? BITNET_FINISH_LENGTH
+               : BITNET_FINISH_NONE;
+}
+
+void bni_request_choose(bitnet_request *request, float *logits, bitnet_token *chosen,
+                        struct bni_candidate *scratch)
+{
+    const size_t n_vocab = request->engine->model->hparams.n_vocab;
+    uint32_t n_history = request->n_computed + request->n_step_rows - request->n_drafts;
+    bool goes_on = true;
+    request->n_chosen = 0;
+    for (; goes_on; n_history++, logits += n_vocab) {
+        bni_request_keep_logits(request, logits);
+        const bitnet_token token = choose_one(request, logits, n_history, scratch);
+        request->ending = judge(request, token, n_history);
+        chosen[request->n_chosen++] = token;
+        goes_on = request->ending == BITNET_FINISH_NONE &&
+                  request->n_chosen <= request->n_drafts &&
+                  token == request->tokens[n_history];
+    }
+}
+
+bitnet_finish bni_request_accept(bitnet_request *request, const bitnet_token *chosen,
+                                 uint32_t index, struct bni_error_record *error)
+{
+    const bitnet_token token = chosen[index];
     *error = (struct bni_error_record){.status = BITNET_OK};
     if (token == BNI_SAMPLE_NOTHING_LEFT) {
         const bool has_run_out = request->mask.matcher != NULL &&
@@ -74,11 +107,6 @@ bitnet_finish bni_request_accept(bitnet_request *request, bitnet_token token,
                                    "vocabulary, leave none");
         return BITNET_FINISH_ERROR;
     }
-    if (bni_request_is_end(request, token)) return BITNET_FINISH_STOP;
-    bni_request_push(request, token);
-    if (completes_stop_string(request, token) || completes_grammar(request))
-        return BITNET_FINISH_STOP;
-    const uint32_t n_generated = request->n_computed - request->n_prompt + 1;
-    return n_generated == request->max_tokens ? BITNET_FINISH_LENGTH
-                                              : BITNET_FINISH_NONE;
+    if (!bni_request_is_end(request, token)) bni_request_push(request, token);
+    return index + 1 == request->n_chosen ? request->ending : BITNET_FINISH_NONE;
 }

@@ -33,6 +33,7 @@ struct plan {
     bitnet_engine_options options; /* every 0 replaced */
     uint32_t n_pages;
     uint32_t max_clients; /* that are told apart */
+    uint32_t max_logit_rows;
     size_t workspace_bytes;
     size_t candidates_bytes;
     uint64_t total_bytes;
@@ -94,7 +95,8 @@ static bitnet_status plan_memory(const struct bitnet_model *model, struct plan *
     const uint64_t block = 2 * BNI_ALIGNMENT;
     uint64_t total = 0;
     const bool fits =
-        bni_workspace_bytes(hp, o->step_tokens, o->max_batch, &plan->workspace_bytes) &&
+        bni_workspace_bytes(hp, o->step_tokens, plan->max_logit_rows,
+                            &plan->workspace_bytes) &&
         bni_size_mul(n_scratch * sizeof(struct bni_candidate), o->max_batch,
                      &plan->candidates_bytes) &&
         add_bytes(&total, 1, o->kv_cache_bytes) &&
@@ -106,16 +108,29 @@ static bitnet_status plan_memory(const struct bitnet_model *model, struct plan *
         add_bytes(&total, 1, bni_rope_table_bytes(hp, o->n_ctx) + block) &&
         add_bytes(&total, o->step_tokens, sizeof(struct bni_row)) &&
         add_bytes(&total, o->max_batch,
-                  3 * sizeof(bitnet_request *) + sizeof(bitnet_token)) &&
-        add_bytes(&total, 1, sizeof(struct bitnet_engine) + 6 * block) &&
-        add_bytes(&total, o->max_requests, bni_request_max_bytes(model, o->n_ctx)) &&
-        add_bytes(&total, 1, SCHEDULER_STACK_BYTES) && total <= PTRDIFF_MAX;
+                  3 * sizeof(bitnet_request *) + sizeof(struct bni_readout_row)) &&
+        add_bytes(&total, plan->max_logit_rows, sizeof(bitnet_token)) &&
+        add_bytes(&total, 1, sizeof(struct bitnet_engine) + 7 * block) &&
+        /* Those that have ended stay until their step is done, and others come. */
+        add_bytes(&total, (uint64_t)o->max_requests + o->max_batch,
+                  bni_request_max_bytes(model, o->n_ctx)) &&
+        add_bytes(&total, 1, bni_token_order_bytes(model->tokenizer) + block) &&
+        add_bytes(&total, 1, o->is_stepped ? 0 : SCHEDULER_STACK_BYTES) &&
+        total <= PTRDIFF_MAX;
     if (!fits)
         return bni_error(
             BITNET_ERROR_INVALID_ARGUMENT,
             "engine: these options need more memory than a machine can have");
     plan->total_bytes = total;
     return BITNET_OK;
+}
+
+/* Drafts take the places of requests that are not there; a small batch has some more. */
+static uint32_t plan_logit_rows(const bitnet_engine_options *options)
+{
+    const uint32_t n_least = options->speculation ? 1 + BITNET_MAX_DRAFT_TOKENS : 1;
+    const uint32_t n_rows = options->max_batch > n_least ? options->max_batch : n_least;
+    return n_rows < options->step_tokens ? n_rows : options->step_tokens;
 }
 
 static bitnet_status resolve(const bitnet_model *model,
@@ -147,6 +162,7 @@ static bitnet_status resolve(const bitnet_model *model,
             check_range("max_prompt_tokens", o->max_prompt_tokens, 1, UINT64_MAX / 2);
     if (status == BITNET_OK) status = plan_pages(&model->hparams, plan);
     plan->max_clients = o->max_requests + MAX_CLIENTS_IN_LINE;
+    plan->max_logit_rows = plan_logit_rows(o);
     if (status == BITNET_OK) status = plan_memory(model, plan);
     return status;
 }
@@ -188,6 +204,7 @@ static void free_working_memory(bitnet_engine *engine)
     bni_free(engine->running);
     bni_free(engine->prefilling);
     bni_free(engine->sampled);
+    bni_free(engine->readout_rows);
     bni_free(engine->logit_requests);
     bni_free(engine->rows);
     bni_rope_table_free(&engine->rope);
@@ -208,7 +225,7 @@ static bitnet_status allocate_working_memory(bitnet_engine *engine,
                                        plan->options.prefix_cache);
     if (status == BITNET_OK)
         status = bni_workspace_init(&engine->workspace, &model->hparams,
-                                    engine->step_tokens, engine->max_batch);
+                                    engine->step_tokens, engine->max_logit_rows);
     if (status == BITNET_OK)
         status = bni_rope_table_init(&engine->rope, &model->hparams,
                                      model->rope_factors, engine->n_ctx);
@@ -217,8 +234,10 @@ static bitnet_status allocate_working_memory(bitnet_engine *engine,
              NULL ||
          (engine->logit_requests =
               bni_calloc(engine->max_batch, sizeof(*engine->logit_requests))) == NULL ||
-         (engine->sampled = bni_calloc(engine->max_batch, sizeof(*engine->sampled))) ==
-             NULL ||
+         (engine->sampled =
+              bni_calloc(engine->max_logit_rows, sizeof(*engine->sampled))) == NULL ||
+         (engine->readout_rows =
+              bni_calloc(engine->max_batch, sizeof(*engine->readout_rows))) == NULL ||
          (engine->running = bni_calloc(engine->max_batch, sizeof(*engine->running))) ==
              NULL ||
          (engine->prefilling =
@@ -255,8 +274,11 @@ bitnet_status bitnet_engine_create(bitnet_model *model,
     engine->max_batch = plan.options.max_batch;
     engine->max_requests = plan.options.max_requests;
     engine->step_tokens = plan.options.step_tokens;
+    engine->max_logit_rows = plan.max_logit_rows;
+    engine->has_speculation = plan.options.speculation;
     engine->max_prompt_tokens = plan.options.max_prompt_tokens;
     engine->n_pages = plan.n_pages;
+    engine->is_stepped = plan.options.is_stepped;
     engine->stats.struct_size = sizeof(engine->stats);
     engine->stats.kv_pages_total = plan.n_pages;
     engine->stats.kv_page_positions = BNI_KV_PAGE_POSITIONS;
@@ -271,8 +293,9 @@ bitnet_status bitnet_engine_create(bitnet_model *model,
     if (status != BITNET_OK) goto fail_lock;
     status = bni_cond_init(&engine->has_room);
     if (status != BITNET_OK) goto fail_has_work;
-    status = bni_thread_start(&engine->scheduler, "bitnet-sched", SCHEDULER_STACK_BYTES,
-                              bni_scheduler_main, engine);
+    if (!engine->is_stepped)
+        status = bni_thread_start(&engine->scheduler, "bitnet-sched",
+                                  SCHEDULER_STACK_BYTES, bni_scheduler_main, engine);
     if (status != BITNET_OK) goto fail_has_room;
 
     bitnet_model_retain(model);
@@ -375,7 +398,10 @@ bitnet_status bitnet_engine_destroy(bitnet_engine *engine)
     bni_cond_signal(&engine->has_work);
     bni_mutex_unlock(&engine->lock);
 
-    bni_thread_join(&engine->scheduler);
+    if (engine->is_stepped)
+        bni_step_to_the_end(engine);
+    else
+        bni_thread_join(&engine->scheduler);
     free_working_memory(engine);
     bni_engine_unref(engine);
     return BITNET_OK;

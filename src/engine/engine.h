@@ -5,9 +5,13 @@
  *     admission.c   the calling thread's way in: room, waiting, refusal
  *     scheduler.c   the one thread that takes steps
  *     batch.c       which rows a step has, and which pages they share
+ *     speculation.c tokens guessed from a request's own text
+ *     readout.c     log-probabilities of given tokens, hidden states
  *     finite.c      where numbers stopped being finite
  *     stats.c       what is counted and measured
  *     generate.c    the consumer's side: public calls on requests
+ *     delivery.c    the same, on a thread pool
+ *     stepping.c    engines without a scheduler thread
  *     engine.c      creation, bound, statistics, destruction
  *
  *      callers ──► [ waiters ] ──► queue ──► running ──► ended
@@ -81,8 +85,11 @@ struct bitnet_engine {
     uint32_t max_batch;
     uint32_t max_requests;
     uint32_t step_tokens;
+    uint32_t max_logit_rows; /* at least max_batch; what is more is for drafts */
+    bool has_speculation;
     uint32_t n_pages;
     uint64_t max_prompt_tokens;
+    bool is_stepped; /* the scheduler is whoever calls */
     struct bni_thread scheduler;
 
     /* The scheduler's alone, between its start and its join. */
@@ -91,8 +98,9 @@ struct bitnet_engine {
     struct bni_workspace workspace;
     struct bni_rope_table rope;
     struct bni_row *rows;             /* [step_tokens] */
-    bitnet_request **logit_requests;  /* [max_batch]: whose logit row i is */
-    bitnet_token *sampled;            /* [max_batch] */
+    bitnet_request **logit_requests;  /* [max_batch]: who chooses in the step */
+    bitnet_token *sampled;            /* [max_logit_rows] */
+    struct bni_readout_row *readout_rows; /* [max_batch]: scratch of bni_read_out() */
     struct bni_candidate *candidates; /* [max_batch][scratch of the sampler] */
     bitnet_request **running;         /* [max_batch], in the order they were started */
     bitnet_request **prefilling;      /* [max_batch]: scratch of bni_pick_rows() */
@@ -101,7 +109,9 @@ struct bitnet_engine {
     /* Guarded by lock. */
     struct bni_mutex lock;
     struct bni_cond has_work; /* the scheduler waits here */
-    struct bni_cond has_room; /* waiters do */
+    struct bni_cond has_room; /* waiters do; and who waits for a step, see stepping.c */
+    bool is_stepping BNI_FIELD_GUARDED_BY(lock); /* somebody takes a step of a stepped
+                                                    engine: its scheduler */
     bool is_stopping BNI_FIELD_GUARDED_BY(lock);
     struct bni_request_list queue
         BNI_FIELD_GUARDED_BY(lock); /* admitted, not started */
@@ -154,6 +164,26 @@ void bni_list_remove(struct bni_request_list *list, bitnet_request *request);
 /* The scheduler thread: takes steps until the engine is stopping and empty. */
 void bni_scheduler_main(void *engine);
 
+/* Starts what can be started, and ends what is queued in vain. Returns whether there is
+ * something to step for. By whoever has the right to step, as is the next. */
+bool bni_scheduler_has_work(bitnet_engine *engine) BNI_REQUIRES(engine->lock);
+
+/* One step, or at least what is to be done between steps. */
+void bni_scheduler_turn(bitnet_engine *engine);
+
+/* ---- stepping.c: engines without a thread ---- */
+
+/* Takes a step, or waits until somebody else's is over, something has changed, or the
+ * deadline; the caller then looks again at what it waits for. */
+void bni_step_or_wait(bitnet_engine *engine, uint64_t deadline_ns)
+    BNI_REQUIRES(engine->lock);
+
+/* Likewise, unless the request has news already. */
+void bni_step_for_news(bitnet_request *request, uint64_t deadline_ns);
+
+/* Takes steps until the stopping engine is empty, after which nobody steps any more. */
+void bni_step_to_the_end(bitnet_engine *engine);
+
 /* ---- batch.c ---- */
 
 /*
@@ -166,19 +196,23 @@ bool bni_reserve_pages(bitnet_engine *engine, bitnet_request *request);
 void bni_release_pages(bitnet_engine *engine, bitnet_request *request);
 
 /*
- * Fills engine->rows: the newest token of every request that generates, then parts
- * of prompts while the budget lasts. There is always a row: the budget is at least
- * the number of places.
+ * Fills engine->rows: the newest token of every request that generates, with drafts if
+ * prompts leave room for them, then parts of prompts while the budget lasts. There is
+ * always a row: the budget is at least the number of places. `*n_choosing` requests
+ * have rows that want logits.
  */
-void bni_pick_rows(bitnet_engine *engine, uint32_t *n_rows, uint32_t *n_logit_rows);
+void bni_pick_rows(bitnet_engine *engine, uint32_t *n_rows, uint32_t *n_choosing);
 
-/* Counts the step's rows in, and makes the pages they have filled known. */
+/* Counts the step's rows in, without drafts that were wrong, and makes the pages they
+ * have filled known. */
 void bni_rows_are_computed(bitnet_engine *engine);
 
 /* Forgets the pages that the step would have filled. */
 void bni_rows_are_abandoned(bitnet_engine *engine);
 
 /* ---- finite.c ---- */
+
+bool bni_all_are_finite(const float *values, size_t n);
 
 /*
  * Runs the last position of a request once more, by itself, to find where its numbers
@@ -202,11 +236,27 @@ void bni_count_pages(bitnet_engine *engine) BNI_REQUIRES(engine->lock);
 
 /* Counts a step of `n_rows` rows, charges the clients for it, and counts a token for
  * each sampled one that is handed out. */
-void bni_count_step(bitnet_engine *engine, uint32_t n_rows, uint32_t n_logit_rows);
+void bni_count_step(bitnet_engine *engine, uint32_t n_rows, uint32_t n_choosing);
 
 /* ---- generate.c ---- */
 
-/* Whether the calling thread is inside an on_text of one of the engine's requests. */
+/* Whether the calling thread is inside a callback of one of the engine's requests. */
 bool bni_is_inside_callback_of(const bitnet_engine *engine);
+
+/* Whether there is a token to take, or the end. */
+bool bni_request_has_news(const bitnet_request *request) BNI_REQUIRES(request->lock);
+
+/* Makes the caller the consumer of a request that has none. */
+void bni_begin_consuming(bitnet_request *request);
+void bni_end_consuming(bitnet_request *request);
+
+/*
+ * Takes one token, waiting for it, and shows its text to on_text. False once there is
+ * no more to take, with the request's end in `status` and this thread's error.
+ */
+bool bni_consume_one(bitnet_request *request, bitnet_status *status);
+
+void bni_call_on_end(bitnet_request *request, bitnet_end_fn on_end,
+                     bitnet_status status);
 
 #endif

@@ -18,7 +18,7 @@ struct search {
     bool is_found;
 };
 
-static bool all_are_finite(const float *values, size_t n)
+bool bni_all_are_finite(const float *values, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (!isfinite(values[i])) return false;
@@ -39,7 +39,7 @@ static bool look_before_layer(void *user)
     const struct bni_workspace *ws = &search->engine->workspace;
     const size_t n_embd = search->engine->model->hparams.n_embd;
     search->is_found = search->n_layers_begun == 0
-                           ? !all_are_finite(ws->x, n_embd)
+                           ? !bni_all_are_finite(ws->x, n_embd)
                            : !sum_is_finite(ws->x, ws->projected, n_embd);
     if (search->is_found) return false;
     search->n_layers_begun++;
@@ -69,18 +69,18 @@ void bni_explain_not_finite(bitnet_engine *engine, struct bni_team *team,
     const uint32_t n_layers = engine->model->hparams.n_layers;
     const bool is_in_layers =
         search.is_found ||
-        !all_are_finite(engine->workspace.x, engine->model->hparams.n_embd);
+        !bni_all_are_finite(engine->workspace.x, engine->model->hparams.n_embd);
     if (is_in_layers && search.n_layers_begun > 0)
         bni_error_record_set(error, BITNET_ERROR_INFERENCE_FAILED,
-                             "generate: the numbers of position %" PRIu32
+                             "%s: the numbers of position %" PRIu32
                              " (token %" PRId32 ") stop being finite in layer %" PRIu32
                              ", counted from 0, of %" PRIu32,
-                             position, row.token, search.n_layers_begun - 1, n_layers);
+                             request->what, position, row.token, search.n_layers_begun - 1, n_layers);
     else
         bni_error_record_set(error, BITNET_ERROR_INFERENCE_FAILED,
-                             "generate: the numbers of position %" PRIu32
+                             "%s: the numbers of position %" PRIu32
                              " (token %" PRId32 ") stop being finite in the %s",
-                             position, row.token,
+                             request->what, position, row.token,
                              is_in_layers ? "embedding, before the first layer"
                                           : "output head, after the last layer");
 }

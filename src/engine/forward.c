@@ -90,18 +90,18 @@ static void embed_rows(void *user, size_t begin, size_t end)
     }
 }
 
-static void add_product(const struct pass *pass, size_t row)
+static void add_product(const struct bni_forward *forward, size_t row)
 {
-    const size_t n_embd = pass->model->hparams.n_embd;
-    pass->kernels->add(row_of(pass->ws->x, row, n_embd),
-                       row_of(pass->ws->projected, row, n_embd), n_embd);
+    const size_t n_embd = forward->model->hparams.n_embd;
+    forward->kernels->add(row_of(forward->workspace->x, row, n_embd),
+                          row_of(forward->workspace->projected, row, n_embd), n_embd);
 }
 
 static void begin_attention_rows(void *user, size_t begin, size_t end)
 {
     const struct pass *pass = user;
     for (size_t i = begin; i < end; i++) {
-        if (pass->layer_index > 0) add_product(pass, i); /* the last layer's down */
+        if (pass->layer_index > 0) add_product(pass->forward, i); /* the last down */
         norm_and_quantise_row(pass, i, pass->layer->attn_norm);
     }
 }
@@ -110,7 +110,7 @@ static void begin_ffn_rows(void *user, size_t begin, size_t end)
 {
     const struct pass *pass = user;
     for (size_t i = begin; i < end; i++) {
-        add_product(pass, i);
+        add_product(pass->forward, i);
         norm_and_quantise_row(pass, i, pass->layer->ffn_norm);
     }
 }
@@ -281,43 +281,53 @@ static void multiply(const struct pass *pass, const struct bni_ternary_weight *a
 }
 
 struct head_product {
-    const struct pass *pass;
-    size_t n_logit_rows;
+    const struct bni_forward *forward;
+    size_t n_rows;
 };
 
 static void multiply_head(void *user, size_t begin, size_t end)
 {
     const struct head_product *product = user;
-    const struct pass *pass = product->pass;
-    const struct bni_dense_weight *head = &pass->model->head;
+    const struct bni_forward *forward = product->forward;
+    const struct bni_dense_weight *head = &forward->model->head;
     const struct bni_dense_args args = {
         .weights = head->values,
         .n_cols = head->n_cols,
-        .x = pass->ws->final,
-        .n_x = product->n_logit_rows,
-        .out = pass->ws->logits,
+        .x = forward->workspace->final,
+        .n_x = product->n_rows,
+        .out = forward->workspace->logits,
         .out_stride = head->n_rows,
     };
-    pass->kernels->dense_matmul[head->type](&args, begin, end);
+    forward->kernels->dense_matmul[head->type](&args, begin, end);
+}
+
+void bni_forward_finish_row(const struct bni_forward *forward, size_t row, size_t slot)
+{
+    const struct bni_hparams *hp = &forward->model->hparams;
+    const struct bni_workspace *ws = forward->workspace;
+    add_product(forward, row);
+    forward->kernels->rms_norm(row_of(ws->x, row, hp->n_embd),
+                               forward->model->output_norm, hp->n_embd,
+                               hp->rms_norm_epsilon,
+                               row_of(ws->final, slot, hp->n_embd));
+}
+
+void bni_forward_head(const struct bni_forward *forward, struct bni_team *team,
+                      size_t n_rows)
+{
+    struct head_product product = {forward, n_rows};
+    bni_team_run(team, forward->model->hparams.n_vocab, HEAD_OUTPUTS_PER_PIECE,
+                 multiply_head, &product);
 }
 
 /* The rows that want logits: last product, final norm, output head. */
 static void run_head(const struct pass *pass)
 {
-    const struct bni_hparams *hp = &pass->model->hparams;
-    struct head_product product = {.pass = pass};
-    for (size_t i = 0; i < pass->n_rows; i++) {
-        if (!pass->rows[i].wants_logits) continue;
-        add_product(pass, i);
-        pass->kernels->rms_norm(row_of(pass->ws->x, i, hp->n_embd),
-                                pass->model->output_norm, hp->n_embd,
-                                hp->rms_norm_epsilon,
-                                row_of(pass->ws->final, product.n_logit_rows++,
-                                       hp->n_embd));
-    }
-    if (product.n_logit_rows == 0) return;
-    bni_team_run(pass->team, hp->n_vocab, HEAD_OUTPUTS_PER_PIECE, multiply_head,
-                 &product);
+    size_t n_logit_rows = 0;
+    for (size_t i = 0; i < pass->n_rows; i++)
+        if (pass->rows[i].wants_logits)
+            bni_forward_finish_row(pass->forward, i, n_logit_rows++);
+    if (n_logit_rows > 0) bni_forward_head(pass->forward, pass->team, n_logit_rows);
 }
 
 /* ---- the graph ------------------------------------------------------------------- */

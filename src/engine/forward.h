@@ -84,4 +84,14 @@ bool bni_forward_run(const struct bni_forward *forward, struct bni_team *team,
                      const struct bni_row *rows, size_t n_rows, bni_layer_fn on_layer,
                      void *user);
 
+/*
+ * After a pass: puts the hidden state of row number `row`, which did not want logits,
+ * into row `slot` < max_logit_rows of workspace->final. Once for each row.
+ */
+void bni_forward_finish_row(const struct bni_forward *forward, size_t row, size_t slot);
+
+/* Makes logits of the first `n_rows` rows of workspace->final. */
+void bni_forward_head(const struct bni_forward *forward, struct bni_team *team,
+                      size_t n_rows);
+
 #endif

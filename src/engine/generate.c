@@ -53,10 +53,23 @@ const char *bitnet_finish_name(bitnet_finish finish)
 
 /* ---- taking tokens -------------------------------------------------------------------- */
 
-static bool has_news(const bitnet_request *request) BNI_REQUIRES(request->lock)
+bool bni_request_has_news(const bitnet_request *request)
 {
     return request->n_produced > request->n_taken ||
            request->finish != BITNET_FINISH_NONE;
+}
+
+/* Sleeps until the scheduler has done something for the request, or does it itself. */
+static void wait_for_news(bitnet_request *request, uint64_t deadline_ns)
+    BNI_REQUIRES(request->lock)
+{
+    if (!request->engine->is_stepped) {
+        bni_cond_wait_until(&request->changed, &request->lock, deadline_ns);
+        return;
+    }
+    bni_mutex_unlock(&request->lock);
+    bni_step_for_news(request, deadline_ns);
+    bni_mutex_lock(&request->lock);
 }
 
 /*
@@ -72,7 +85,7 @@ static bitnet_status take_next(bitnet_request *request, uint64_t deadline_ns,
     *text_len = 0;
 
     bni_mutex_lock(&request->lock);
-    while (!has_news(request)) {
+    while (!bni_request_has_news(request)) {
         if (bitnet_clock_ns() >= deadline_ns && deadline_ns != BITNET_NO_DEADLINE) {
             bni_mutex_unlock(&request->lock);
             return bni_error(
@@ -80,7 +93,7 @@ static bitnet_status take_next(bitnet_request *request, uint64_t deadline_ns,
                 "bitnet_request_next: no token came before the deadline of "
                 "this call; the request goes on");
         }
-        bni_cond_wait_until(&request->changed, &request->lock, deadline_ns);
+        wait_for_news(request, deadline_ns);
     }
     const bool has_token = request->n_produced > request->n_taken;
     if (has_token) *token = request->tokens[request->n_prompt + request->n_taken++];
@@ -102,35 +115,57 @@ static bitnet_status take_next(bitnet_request *request, uint64_t deadline_ns,
     return bni_error_restore(&error);
 }
 
+/* A callback that ends its thread leaves a request that is stopped. */
 static bool call_on_text(bitnet_request *request, size_t text_len)
 {
     if (request->on_text == NULL || text_len == 0) return true;
     const struct callback_frame frame = {request->engine, innermost_callback};
     innermost_callback = &frame;
+    request->is_stopped = true;
     const bool goes_on = request->on_text(request->user, request->text.buffer, text_len);
     innermost_callback = frame.outer;
     return goes_on;
 }
 
+void bni_call_on_end(bitnet_request *request, bitnet_end_fn on_end, bitnet_status status)
+{
+    if (on_end == NULL) return;
+    const struct callback_frame frame = {request->engine, innermost_callback};
+    innermost_callback = &frame;
+    on_end(request->user, status, request);
+    innermost_callback = frame.outer;
+}
+
+bool bni_consume_one(bitnet_request *request, bitnet_status *status)
+{
+    if (request->is_stopped) {
+        bitnet_request_cancel(request);
+        *status = bni_error(
+            BITNET_ERROR_CANCELLED,
+            "generate: on_text stopped the request after %" PRIu32 " tokens",
+            request->n_taken);
+        return false;
+    }
+    bitnet_token token;
+    size_t text_len;
+    *status = take_next(request, BITNET_NO_DEADLINE, &token, &text_len);
+    if (*status != BITNET_OK) {
+        if (*status == BITNET_ERROR_SHUT_DOWN) *status = BITNET_OK;
+        return false;
+    }
+    request->is_stopped = !call_on_text(request, text_len);
+    /* The callback may have forked, and this be the child. */
+    *status = bni_fork_check(request->engine->generation, "generate");
+    return *status == BITNET_OK;
+}
+
 /* Takes everything, until the end or until on_text says stop. */
 static bitnet_status consume(bitnet_request *request)
 {
-    while (!request->is_stopped) {
-        bitnet_token token;
-        size_t text_len;
-        bitnet_status status =
-            take_next(request, BITNET_NO_DEADLINE, &token, &text_len);
-        if (status == BITNET_ERROR_SHUT_DOWN) return BITNET_OK;
-        if (status != BITNET_OK) return status;
-        request->is_stopped = !call_on_text(request, text_len);
-        /* The callback may have forked, and this be the child. */
-        status = bni_fork_check(request->engine->generation, "generate");
-        if (status != BITNET_OK) return status;
+    bitnet_status status;
+    while (bni_consume_one(request, &status)) {
     }
-    bitnet_request_cancel(request);
-    return bni_error(BITNET_ERROR_CANCELLED,
-                     "generate: on_text stopped the request after %" PRIu32 " tokens",
-                     request->n_taken);
+    return status;
 }
 
 /* ---- results ---------------------------------------------------------------------------- */
@@ -202,6 +237,8 @@ static bitnet_status fill_result(bitnet_request *request, bitnet_result *result)
     result->n_logit_rows =
         request->is_stopped ? request->n_taken : request->n_logit_rows;
     result->n_cached_tokens = request->n_cached;
+    result->n_drafted = request->n_drafted;
+    result->n_accepted = request->n_accepted;
     result->finish = request->is_stopped ? BITNET_FINISH_CANCELLED : request->finish;
     if (request->first_token_ns != 0) {
         result->time_to_first_token_ns =
@@ -240,44 +277,82 @@ void bitnet_result_release(bitnet_result *result)
 
 /* ---- public calls ------------------------------------------------------------------------ */
 
+/* Of those who ask: one takes a handle, or has a delivery, or waits. */
+static bitnet_status check_consumer(const bitnet_generate_options *options,
+                                    bool is_waited_for, bitnet_request **out)
+{
+    if (is_waited_for && options->delivery_pool != NULL)
+        return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
+                         "bitnet_generate: delivery_pool is set; it is for "
+                         "bitnet_generate_async()");
+    if (out == NULL && options->delivery_pool == NULL)
+        return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
+                         "generate: out is NULL, and there is no delivery_pool");
+    return BITNET_OK;
+}
+
 /* Makes and admits a request. The caller's reference keeps the engine meanwhile. */
 static bitnet_status submit(bitnet_engine *engine,
                             const bitnet_generate_options *options, const char *prompt,
-                            uint64_t submitted_ns, bitnet_request **out)
+                            bool is_waited_for, uint64_t submitted_ns,
+                            bitnet_request **out)
 {
     bitnet_generate_options resolved = bitnet_generate_options_default();
     bitnet_status status =
         bni_options_read("generate options", &resolved, sizeof(resolved), options);
+    if (status == BITNET_OK) status = check_consumer(&resolved, is_waited_for, out);
     if (status != BITNET_OK) return status;
 
     bitnet_request *request;
     status = bni_request_create(engine, &resolved, prompt, &request);
     if (status != BITNET_OK) return status;
     request->submitted_ns = submitted_ns;
-    status = bni_admit(engine, request, &resolved);
+    status = bni_delivery_init(request, &resolved);
+    if (status == BITNET_OK) status = bni_admit(engine, request, &resolved);
     if (status != BITNET_OK) {
         bni_request_unref(request);
         return status;
     }
-    *out = request;
+    /* on_end may be called, and release the handle, before this returns. */
+    if (out != NULL) *out = request;
+    bni_delivery_begin(request);
+    if (out == NULL) bni_request_unref(request);
     return BITNET_OK;
+}
+
+static bitnet_status begin(bitnet_engine *engine, const bitnet_generate_options *options,
+                           const char *prompt, bool is_waited_for, bitnet_request **out)
+{
+    const uint64_t submitted_ns = bitnet_clock_ns();
+    if (engine == NULL)
+        return bni_error(BITNET_ERROR_INVALID_ARGUMENT, "generate: engine is NULL");
+    bitnet_status status = bni_context_check("generate");
+    if (status == BITNET_OK) status = bni_fork_check(engine->generation, "generate");
+    if (status != BITNET_OK) return status;
+    bni_engine_retain(engine); /* it may be destroyed while we tokenise or wait */
+    status = submit(engine, options, prompt, is_waited_for, submitted_ns, out);
+    bni_engine_unref(engine);
+    return status;
 }
 
 bitnet_status bitnet_generate_async(bitnet_engine *engine,
                                     const bitnet_generate_options *options,
                                     const char *prompt, bitnet_request **out)
 {
-    const uint64_t submitted_ns = bitnet_clock_ns();
-    if (engine == NULL || out == NULL)
-        return bni_error(BITNET_ERROR_INVALID_ARGUMENT, "generate: %s is NULL",
-                         engine == NULL ? "engine" : "out");
-    bitnet_status status = bni_context_check("generate");
-    if (status == BITNET_OK) status = bni_fork_check(engine->generation, "generate");
-    if (status != BITNET_OK) return status;
-    bni_engine_retain(engine); /* it may be destroyed while we tokenise or wait */
-    status = submit(engine, options, prompt, submitted_ns, out);
-    bni_engine_unref(engine);
-    return status;
+    return begin(engine, options, prompt, false, out);
+}
+
+void bni_begin_consuming(bitnet_request *request)
+{
+    /* Acquire: what the last consumer left is ours to read. */
+    atomic_flag_test_and_set_explicit(&request->is_being_consumed,
+                                      memory_order_acquire);
+}
+
+void bni_end_consuming(bitnet_request *request)
+{
+    /* Release: the next consumer sees what this one took. */
+    atomic_flag_clear_explicit(&request->is_being_consumed, memory_order_release);
 }
 
 /* Makes the calling thread the request's one consumer, or refuses. */
@@ -291,16 +366,10 @@ static bitnet_status begin_consuming(bitnet_request *request, const char *what)
                                           memory_order_acquire))
         return bni_error(
             BITNET_ERROR_THREAD_SAFETY,
-            "%s: the request is being consumed already, by its own callback "
-            "or by another thread; waiting for it here might never end",
+            "%s: the request is being consumed already, by its own callback, its "
+            "delivery pool, or another thread; waiting for it here might never end",
             what);
     return BITNET_OK;
-}
-
-static void end_consuming(bitnet_request *request)
-{
-    /* Release: the next consumer sees what this one took. */
-    atomic_flag_clear_explicit(&request->is_being_consumed, memory_order_release);
 }
 
 bitnet_status bitnet_request_next(bitnet_request *request, uint64_t deadline_ns,
@@ -321,7 +390,7 @@ bitnet_status bitnet_request_next(bitnet_request *request, uint64_t deadline_ns,
         if (text != NULL) *text = request->text.buffer;
         if (text_len != NULL) *text_len = n_bytes;
     }
-    end_consuming(request);
+    bni_end_consuming(request);
     return status;
 }
 
@@ -337,13 +406,13 @@ bitnet_status bitnet_request_wait(bitnet_request *request, bitnet_result *result
 
     status = consume(request);
     if (bni_fork_is_older(request->engine->generation)) {
-        end_consuming(request);
+        bni_end_consuming(request);
         return status;
     }
     struct bni_error_record ending;
     if (status != BITNET_OK) bni_error_save(&ending);
     const bitnet_status filled = fill_result(request, result);
-    end_consuming(request);
+    bni_end_consuming(request);
     if (filled != BITNET_OK) {
         bitnet_result_release(result);
         return filled;
@@ -359,7 +428,7 @@ bitnet_status bitnet_generate(bitnet_engine *engine,
         return bni_error(BITNET_ERROR_INVALID_ARGUMENT, "generate: result is NULL");
     *result = (bitnet_result){.struct_size = sizeof(*result)};
     bitnet_request *request;
-    bitnet_status status = bitnet_generate_async(engine, options, prompt, &request);
+    bitnet_status status = begin(engine, options, prompt, true, &request);
     if (status != BITNET_OK) return status;
     status = bitnet_request_wait(request, result);
     bitnet_request_release(request);

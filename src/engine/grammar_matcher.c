@@ -48,6 +48,9 @@ struct bni_grammar_matcher {
     uint32_t new_numbers[BNI_MATCHER_MAX_NODES]; /* scratch of compact() */
 };
 
+_Static_assert(sizeof(struct bni_grammar_matcher) <= 660 * 1024,
+               "bitnet/engine.h tells how large a matcher is");
+
 static uint32_t hash_pair(uint32_t a, uint32_t b)
 {
     const uint64_t mixed = ((uint64_t)a << 32 | b) *
@@ -291,7 +294,9 @@ bool bni_matcher_take(struct bni_grammar_matcher *m, const char *bytes, size_t n
 bitnet_status bni_matcher_create(bitnet_grammar *grammar,
                                  struct bni_grammar_matcher **out)
 {
-    struct bni_grammar_matcher *m = bni_calloc(1, sizeof(*m));
+    /* Mapped: most of it is never touched, and as blocks in the heaps of many threads
+     * matchers make a process grow: by 78 instead of 7 MiB in 20 s of test_soak. */
+    struct bni_grammar_matcher *m = bni_map_zeroed(sizeof(*m));
     if (m == NULL) return bitnet_last_status();
     m->grammar = bitnet_grammar_retain(grammar);
     m->n_nodes = 1; /* EMPTY_STACK */
@@ -323,7 +328,7 @@ void bni_matcher_destroy(struct bni_grammar_matcher *matcher)
 {
     if (matcher == NULL) return;
     bitnet_grammar_release(matcher->grammar);
-    bni_free(matcher);
+    bni_unmap(matcher, sizeof(*matcher));
 }
 
 const struct bni_matcher_state *bni_matcher_current(

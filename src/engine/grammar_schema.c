@@ -8,7 +8,6 @@
  * those that may be left out need two rules each: one for when nothing stands before
  * them in the object, and one, with a comma, for when something does.
  */
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,13 +17,12 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
-#include "base/quote.h"
 #include "engine/grammar.h"
+#include "engine/grammar_schema_read.h"
 
 enum {
     MAX_SCHEMAS = 4096,
     MAX_SCHEMA_DEPTH = 256,
-    MAX_POINTER_BYTES = 1024,
 };
 
 /* Any JSON value, without \u escapes, which would need care for surrogates. */
@@ -103,130 +101,6 @@ static bitnet_status append_value(struct writer *w, const json_t *value)
     return status;
 }
 
-/* ---- what is understood ---------------------------------------------------------------- */
-
-static const char *const types[] = {"object",  "array",   "string", "number",
-                                    "integer", "boolean", "null"};
-
-static bool is_one_of(const char *word, const char *const *words, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(word, words[i]) == 0) return true;
-    return false;
-}
-
-static bitnet_status refuse(bitnet_status status, const char *keyword,
-                            const char *expected)
-{
-    struct bni_quote quote;
-    return bni_error(status, "JSON schema: \"%s\" %s",
-                     bni_quote_bytes(&quote, keyword, strlen(keyword)), expected);
-}
-
-static bitnet_status check_keywords(const json_t *schema)
-{
-    static const char *const known[] = {
-        "type",     "properties",  "required",  "additionalProperties",
-        "items",    "minItems",    "maxItems",  "enum",
-        "const",    "minLength",   "maxLength", "anyOf",
-        "oneOf",    "$ref",        "$defs",     "definitions",
-        "title",    "description", "default",   "examples",
-        "$schema",  "$id",         "$comment",  "deprecated",
-        "readOnly", "writeOnly"};
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)schema, key, value)
-    {
-        if (!is_one_of(key, known, sizeof(known) / sizeof(known[0])))
-            return refuse(BITNET_ERROR_UNSUPPORTED_OPERATION, key,
-                          "is not a keyword that is supported");
-    }
-    return BITNET_OK;
-}
-
-static bool has_type(const json_t *value, const char *type)
-{
-    if (strcmp(type, "object") == 0) return json_is_object(value);
-    if (strcmp(type, "array") == 0) return json_is_array(value);
-    if (strcmp(type, "string") == 0) return json_is_string(value);
-    if (strcmp(type, "number") == 0) return json_is_number(value);
-    if (strcmp(type, "integer") == 0) return json_is_integer(value);
-    if (strcmp(type, "boolean") == 0) return json_is_boolean(value);
-    return json_is_null(value);
-}
-
-/* Whether a value has the type, or one of the types, that the schema names. */
-static bool fits_type(const json_t *schema, const json_t *value)
-{
-    const json_t *type = json_object_get(schema, "type");
-    if (json_is_string(type)) return has_type(value, json_string_value(type));
-    for (size_t i = 0; i < json_array_size(type); i++)
-        if (has_type(value, json_string_value(json_array_get(type, i)))) return true;
-    return type == NULL;
-}
-
-/* Reads a count, which is `*count` if the schema has none. */
-static bitnet_status read_count(const json_t *schema, const char *keyword,
-                                int64_t *count)
-{
-    const json_t *value = json_object_get(schema, keyword);
-    if (value == NULL) return BITNET_OK;
-    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
-        json_integer_value(value) > BNI_GRAMMAR_MAX_REPETITIONS)
-        return refuse(BITNET_ERROR_INVALID_ARGUMENT, keyword,
-                      "must be a whole number from 0 to 4096");
-    *count = json_integer_value(value);
-    return BITNET_OK;
-}
-
-/* Reads two counts; `*max` is -1 if there is no maximum. */
-static bitnet_status read_counts(const json_t *schema, const char *min_keyword,
-                                 const char *max_keyword, int64_t *min, int64_t *max)
-{
-    *min = 0;
-    *max = -1;
-    bitnet_status status = read_count(schema, min_keyword, min);
-    if (status == BITNET_OK) status = read_count(schema, max_keyword, max);
-    if (status == BITNET_OK && *max >= 0 && *max < *min)
-        status = refuse(BITNET_ERROR_INVALID_ARGUMENT, max_keyword,
-                        "is less than the minimum");
-    return status;
-}
-
-/* ---- $ref --------------------------------------------------------------------------------- */
-
-/* Follows "#/a/b" from the document, "~1" standing for "/" and "~0" for "~". */
-static bitnet_status resolve(const struct writer *w, const json_t *reference,
-                             const json_t **target)
-{
-    static const char wanted[] =
-        "must be \"#\" or point into this document, as \"#/$defs/name\" does";
-    const char *pointer = json_string_value(reference);
-    if (pointer == NULL || pointer[0] != '#' || strlen(pointer) > MAX_POINTER_BYTES)
-        return refuse(BITNET_ERROR_UNSUPPORTED_OPERATION, "$ref", wanted);
-    *target = w->whole;
-    for (const char *at = pointer + 1; *at != '\0';) {
-        char key[MAX_POINTER_BYTES + 1];
-        size_t n = 0;
-        if (*at++ != '/')
-            return refuse(BITNET_ERROR_UNSUPPORTED_OPERATION, "$ref", wanted);
-        for (; *at != '\0' && *at != '/'; at++) {
-            const bool is_escape = at[0] == '~' && (at[1] == '0' || at[1] == '1');
-            key[n++] = is_escape ? (at[1] == '0' ? '~' : '/') : *at;
-            if (is_escape) at++;
-        }
-        key[n] = '\0';
-        *target = json_object_get(*target, key);
-        if (*target == NULL) {
-            struct bni_quote quote;
-            return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
-                             "JSON schema: \"$ref\" to \"%s\": there is nothing there",
-                             bni_quote_bytes(&quote, pointer, strlen(pointer)));
-        }
-    }
-    return BITNET_OK;
-}
-
 /* ---- schemas ------------------------------------------------------------------------------ */
 
 static bitnet_status write_schema(struct writer *w, const json_t *schema,
@@ -247,14 +121,15 @@ static bitnet_status check_required(const json_t *schema, const json_t *properti
 {
     const json_t *required = json_object_get(schema, "required");
     if (required != NULL && !json_is_array(required))
-        return refuse(BITNET_ERROR_INVALID_ARGUMENT, "required",
-                      "must be a list of names");
+        return bni_schema_refuse(BITNET_ERROR_INVALID_ARGUMENT, "required",
+                                 "must be a list of names");
     for (size_t i = 0; i < json_array_size(required); i++) {
         const json_t *name = json_array_get(required, i);
         if (!json_is_string(name) ||
             json_object_get(properties, json_string_value(name)) == NULL)
-            return refuse(BITNET_ERROR_UNSUPPORTED_OPERATION, "required",
-                          "names something that \"properties\" does not have");
+            return bni_schema_refuse(
+                BITNET_ERROR_UNSUPPORTED_OPERATION, "required",
+                "names something that \"properties\" does not have");
     }
     return BITNET_OK;
 }
@@ -308,13 +183,15 @@ static bitnet_status write_object(struct writer *w, unsigned self, const json_t 
     const json_t *properties = json_object_get(schema, "properties");
     const json_t *extra = json_object_get(schema, "additionalProperties");
     if (properties != NULL && !json_is_object(properties))
-        return refuse(BITNET_ERROR_INVALID_ARGUMENT, "properties", "must be an object");
+        return bni_schema_refuse(BITNET_ERROR_INVALID_ARGUMENT, "properties",
+                                 "must be an object");
     bitnet_status status = check_required(schema, properties);
     if (status != BITNET_OK) return status;
     if (json_object_size(properties) == 0) return write_open_object(w, self, extra);
     if (json_is_object(extra))
-        return refuse(BITNET_ERROR_UNSUPPORTED_OPERATION, "additionalProperties",
-                      "with a schema is not supported beside \"properties\"");
+        return bni_schema_refuse(
+            BITNET_ERROR_UNSUPPORTED_OPERATION, "additionalProperties",
+            "with a schema is not supported beside \"properties\"");
 
     unsigned i = 0;
     const char *name;
@@ -338,7 +215,8 @@ static bitnet_status write_array(struct writer *w, unsigned self, const json_t *
     const json_t *items = json_object_get(schema, "items");
     unsigned item = 0;
     int64_t min, max;
-    bitnet_status status = read_counts(schema, "minItems", "maxItems", &min, &max);
+    bitnet_status status =
+        bni_schema_counts(schema, "minItems", "maxItems", &min, &max);
     if (status != BITNET_OK) return status;
     if (max == 0) return append(w, "s%u-array ::= \"[]\"\n", self);
     json_t *any = json_true();
@@ -354,7 +232,8 @@ static bitnet_status write_array(struct writer *w, unsigned self, const json_t *
 static bitnet_status write_string(struct writer *w, unsigned self, const json_t *schema)
 {
     int64_t min, max;
-    bitnet_status status = read_counts(schema, "minLength", "maxLength", &min, &max);
+    bitnet_status status =
+        bni_schema_counts(schema, "minLength", "maxLength", &min, &max);
     if (status != BITNET_OK) return status;
     status = append(w, "s%u-string ::= \"\\\"\" char{%d,", self, (int)min);
     if (status == BITNET_OK && max >= 0) status = append(w, "%d", (int)max);
@@ -367,11 +246,6 @@ static bitnet_status write_type(struct writer *w, unsigned self, const json_t *s
                                 const json_t *type)
 {
     const char *name = json_string_value(type);
-    if (name == NULL || !is_one_of(name, types, sizeof(types) / sizeof(types[0])))
-        return refuse(
-            BITNET_ERROR_INVALID_ARGUMENT, "type",
-            "must be object, array, string, number, integer, boolean or null, "
-            "or a list of these");
     if (strcmp(name, "object") == 0) return write_object(w, self, schema);
     if (strcmp(name, "array") == 0) return write_array(w, self, schema);
     if (strcmp(name, "string") == 0) return write_string(w, self, schema);
@@ -389,8 +263,6 @@ static bitnet_status write_types(struct writer *w, unsigned self, const json_t *
     size_t i;
     const json_t *entry;
     bitnet_status status = BITNET_OK;
-    if (json_array_size(type) == 0)
-        return refuse(BITNET_ERROR_INVALID_ARGUMENT, "type", "is an empty list");
     json_array_foreach(type, i, entry)
     {
         status = write_type(w, self, schema, entry);
@@ -414,13 +286,14 @@ static bitnet_status write_values(struct writer *w, unsigned self, const json_t 
     bitnet_status status = append(w, "s%u ::= ", self);
     for (size_t i = 0; i < json_array_size(values) && status == BITNET_OK; i++) {
         const json_t *value = json_array_get(values, i);
-        if (!fits_type(schema, value)) continue;
+        if (!bni_schema_fits_type(schema, value)) continue;
         if (n_written++ > 0) status = append(w, " | ");
         if (status == BITNET_OK) status = append_value(w, value);
     }
     if (status == BITNET_OK && n_written == 0)
-        return refuse(BITNET_ERROR_INVALID_ARGUMENT, "enum",
-                      "must be a list with at least one value of the schema's type");
+        return bni_schema_refuse(
+            BITNET_ERROR_INVALID_ARGUMENT, "enum",
+            "must be a list with at least one value of the schema's type");
     return status == BITNET_OK ? append(w, "\n") : status;
 }
 
@@ -428,8 +301,8 @@ static bitnet_status write_choices(struct writer *w, unsigned self,
                                    const json_t *choices, const char *keyword)
 {
     if (json_array_size(choices) == 0)
-        return refuse(BITNET_ERROR_INVALID_ARGUMENT, keyword,
-                      "must be a list of schemas");
+        return bni_schema_refuse(BITNET_ERROR_INVALID_ARGUMENT, keyword,
+                                 "must be a list of schemas");
     unsigned *numbers = bni_calloc(json_array_size(choices), sizeof(*numbers));
     if (numbers == NULL) return bitnet_last_status();
     bitnet_status status = BITNET_OK;
@@ -471,8 +344,8 @@ static bitnet_status find_decider(const json_t *schema, const char **decider)
     for (size_t i = 0; i < sizeof(deciders) / sizeof(deciders[0]); i++) {
         if (json_object_get(schema, deciders[i]) == NULL) continue;
         if (*decider != NULL)
-            return refuse(BITNET_ERROR_UNSUPPORTED_OPERATION, deciders[i],
-                          "is not supported beside another such keyword");
+            return bni_schema_refuse(BITNET_ERROR_UNSUPPORTED_OPERATION, deciders[i],
+                                     "is not supported beside another such keyword");
         *decider = deciders[i];
     }
     return BITNET_OK;
@@ -489,12 +362,12 @@ static bitnet_status write_decided(struct writer *w, unsigned self,
         return status == BITNET_OK ? append(w, "\n") : status;
     }
     if (implied_type(schema) != NULL)
-        return refuse(BITNET_ERROR_UNSUPPORTED_OPERATION, decider,
-                      "is not supported beside keywords of one type");
+        return bni_schema_refuse(BITNET_ERROR_UNSUPPORTED_OPERATION, decider,
+                                 "is not supported beside keywords of one type");
     if (strcmp(decider, "$ref") != 0) return write_choices(w, self, value, decider);
     const json_t *target = NULL;
     unsigned number = 0;
-    bitnet_status status = resolve(w, value, &target);
+    bitnet_status status = bni_schema_resolve(w->whole, value, &target);
     if (status == BITNET_OK) status = write_schema(w, target, &number);
     return status == BITNET_OK ? append(w, "s%u ::= s%u\n", self, number) : status;
 }
@@ -507,7 +380,7 @@ static bitnet_status write_rules_of(struct writer *w, unsigned self,
         return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
                          "JSON schema: a schema must be an object or true");
     const char *decider;
-    bitnet_status status = check_keywords(schema);
+    bitnet_status status = bni_schema_check_keywords(schema);
     if (status == BITNET_OK) status = find_decider(schema, &decider);
     if (status != BITNET_OK) return status;
     if (decider != NULL) return write_decided(w, self, schema, decider);

@@ -29,8 +29,11 @@
 #include <bitnet/engine.h>
 
 #include "base/error.h"
+#include "engine/delivery.h"
 #include "engine/grammar_mask.h"
+#include "engine/readout.h"
 #include "engine/sampler.h"
+#include "engine/speculation.h"
 #include "engine/stop.h"
 #include "engine/text_stream.h"
 #include "model/model.h"
@@ -41,10 +44,12 @@ struct bitnet_request {
 
     /* Fixed once admitted. */
     struct bitnet_engine *engine; /* a reference */
+    const char *what;             /* was asked for, for messages; static */
     struct bni_sampler sampler;
     struct bni_stop_rules stops;
     uint32_t n_top_logprobs; /* of each token, if there are logprobs */
-    uint32_t n_prompt;
+    uint32_t n_prompt;     /* positions to compute before anything is generated */
+    uint32_t first_output; /* the first of them that something is wanted of */
     uint32_t max_tokens;
     uint32_t n_pages; /* for n_prompt + max_tokens positions */
     int32_t priority;
@@ -62,12 +67,19 @@ struct bitnet_request {
     uint32_t *pages;      /* [n_pages] */
     uint32_t n_computed;  /* positions in the cache */
     uint32_t n_step_rows; /* of them being computed now */
+    uint32_t first_step_row; /* the first of these among all rows of the step */
+    uint32_t n_drafts;       /* of these, the last: proposed tokens */
+    uint32_t first_logit_row; /* its first among those that want logits, if it chooses */
+    uint32_t n_chosen;        /* tokens of this step */
+    bitnet_finish ending;     /* how the last of them ends it, or NONE */
+    struct bni_speculation speculation;
     uint32_t n_shared;    /* first pages that are known to the prefix cache */
     uint64_t n_served;    /* by its client, as of this step */
     bool is_over;         /* ended, its pages not yet given back */
     struct bni_text_stream watched; /* for stop strings, if there are any */
     struct bni_grammar_mask mask;   /* its matcher is NULL if there is no grammar */
     struct bni_event_place *event; /* until its end was posted; or NULL */
+    struct bni_readout readout; /* once the request has ended, anybody's to read */
 
     /* Guarded by the engine's lock: the list of all that are admitted. */
     struct bitnet_request *next;
@@ -88,10 +100,13 @@ struct bitnet_request {
     uint32_t n_produced BNI_FIELD_GUARDED_BY(lock);
     uint32_t n_logit_rows BNI_FIELD_GUARDED_BY(lock);
     uint32_t n_cached BNI_FIELD_GUARDED_BY(lock); /* prompt tokens not computed */
+    uint32_t n_drafted BNI_FIELD_GUARDED_BY(lock);
+    uint32_t n_accepted BNI_FIELD_GUARDED_BY(lock);
     bitnet_finish finish BNI_FIELD_GUARDED_BY(lock);
     uint64_t first_token_ns BNI_FIELD_GUARDED_BY(lock); /* clock; 0: none yet */
     uint64_t last_token_ns BNI_FIELD_GUARDED_BY(lock);
     struct bni_error_record error BNI_FIELD_GUARDED_BY(lock);
+    struct bni_delivery delivery; /* says itself what guards it */
 
     /* The consumer's alone: one thread at a time, which the flag sees to. */
     atomic_flag is_being_consumed;
@@ -110,6 +125,14 @@ bitnet_status bni_request_create(struct bitnet_engine *engine,
                                  const bitnet_generate_options *options,
                                  const char *prompt, bitnet_request **out);
 
+struct bni_reading;
+
+/* Likewise makes one that generates nothing (reading.h). */
+bitnet_status bni_request_create_reading(struct bitnet_engine *engine,
+                                         const bitnet_generate_options *options,
+                                         const struct bni_reading *reading,
+                                         bitnet_request **out);
+
 void bni_request_retain(bitnet_request *request);
 void bni_request_unref(bitnet_request *request);
 
@@ -122,7 +145,11 @@ void bni_request_push(bitnet_request *request, bitnet_token token);
 /* Scheduler: counts prompt tokens whose keys and values were there already. */
 void bni_request_count_cached(bitnet_request *request, uint32_t n_tokens);
 
-/* Scheduler: keeps a row of logits, if they are wanted. */
+/* Scheduler: counts proposed tokens, and those that were right. */
+void bni_request_count_drafts(bitnet_request *request, uint32_t n_drafted,
+                              uint32_t n_accepted);
+
+/* Scheduler, or compute team for it: keeps a row of logits, if they are wanted. */
 void bni_request_keep_logits(bitnet_request *request, const float *logits);
 
 /* Scheduler: ends the request, once. For STOP and LENGTH the status is BITNET_OK. */

@@ -47,6 +47,10 @@ static bitnet_status check_numbers(const bitnet_generate_options *options)
         return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
                          "generate: repeat_last_n is %" PRIu32 "; at most %d",
                          options->repeat_last_n, BNI_PENALTIES_MAX_LAST_N);
+    if (options->max_draft_tokens > BITNET_MAX_DRAFT_TOKENS)
+        return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
+                         "generate: max_draft_tokens is %" PRIu32 "; at most %d",
+                         options->max_draft_tokens, BITNET_MAX_DRAFT_TOKENS);
     if (options->top_logprobs > BITNET_MAX_TOP_LOGPROBS)
         return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
                          "generate: top_logprobs is %" PRIu32 "; at most %d",

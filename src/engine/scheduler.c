@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * scheduler.c - the one thread that takes an engine's steps.
+ * scheduler.c - the one thread that takes an engine's steps; or, one at a time, those
+ * that wait for them (stepping.c).
  *
  * A step: start queued requests while there are places and pages; pick rows
  * (batch.c); run them through the model in one batch; sample; hand out tokens; retire
@@ -169,45 +170,61 @@ static bool someone_still_waits(void *user)
     return false;
 }
 
-static void sample_rows(void *user, size_t begin, size_t end)
+static void choose_tokens(void *user, size_t begin, size_t end)
 {
     const bitnet_engine *engine = user;
     const uint32_t n_vocab = engine->model->hparams.n_vocab;
     const size_t n_scratch = bni_sampler_scratch_candidates(n_vocab);
     for (size_t i = begin; i < end; i++) {
         bitnet_request *request = engine->logit_requests[i];
-        engine->sampled[i] =
-            bni_request_choose(request, engine->workspace.logits + i * n_vocab,
-                               request->n_computed + request->n_step_rows,
-                               engine->candidates + i * n_scratch);
+        const size_t row = request->first_logit_row;
+        bni_request_choose(request, engine->workspace.logits + row * n_vocab,
+                           engine->sampled + row, engine->candidates + i * n_scratch);
     }
 }
 
-/* Gives a request its token, and ends it if that was the last. */
-static void deliver(bitnet_engine *engine, bitnet_request *request, bitnet_token token)
+/* Gives a request its first `n` tokens of the step, and ends it if one was the last. */
+static void deliver(bitnet_engine *engine, bitnet_request *request, uint32_t n)
 {
-    struct bni_error_record error;
-    const bitnet_finish finish = bni_request_accept(request, token, &error);
-    if (finish != BITNET_FINISH_NONE) end_running(engine, request, finish, &error);
+    const bitnet_token *chosen = engine->sampled + request->first_logit_row;
+    for (uint32_t i = 0; i < n && !request->is_over; i++) {
+        struct bni_error_record error;
+        const bitnet_finish finish = bni_request_accept(request, chosen, i, &error);
+        if (finish != BITNET_FINISH_NONE) end_running(engine, request, finish, &error);
+    }
 }
 
 /* Ends those whose logits are not finite. They all have been sampled: the workspace
  * is free. */
 static void end_not_finite(bitnet_engine *engine, struct bni_team *team,
-                           uint32_t n_logit_rows)
+                           uint32_t n_choosing)
 {
-    for (uint32_t i = 0; i < n_logit_rows; i++) {
+    for (uint32_t i = 0; i < n_choosing; i++) {
         bitnet_request *request = engine->logit_requests[i];
-        if (engine->sampled[i] != BNI_SAMPLE_NOT_FINITE || request->is_over) continue;
+        const uint32_t last = request->n_chosen - 1;
+        if (engine->sampled[request->first_logit_row + last] != BNI_SAMPLE_NOT_FINITE ||
+            request->is_over)
+            continue;
         struct bni_error_record error;
+        deliver(engine, request, last);
         bni_explain_not_finite(engine, team, request, request->n_computed - 1, &error);
         end_running(engine, request, BITNET_FINISH_ERROR, &error);
     }
 }
 
+/* Drops the rows of drafts that were wrong: the step is as if it had not had them. */
+static void drop_wrong_drafts(bitnet_request *request)
+{
+    const uint32_t n_accepted = request->n_chosen - 1;
+    if (request->n_drafts == 0) return;
+    request->n_step_rows -= request->n_drafts - n_accepted;
+    bni_speculation_learn(&request->speculation, request->n_drafts, n_accepted);
+    bni_request_count_drafts(request, request->n_drafts, n_accepted);
+}
+
 /* Runs the rows and samples. False if the step was abandoned. */
 static bool compute(bitnet_engine *engine, struct bni_team *team, uint32_t n_rows,
-                    uint32_t n_logit_rows)
+                    uint32_t n_choosing)
 {
     const struct bni_forward forward = {
         .model = engine->model,
@@ -219,18 +236,35 @@ static bool compute(bitnet_engine *engine, struct bni_team *team, uint32_t n_row
     if (!bni_forward_run(&forward, team, engine->rows, n_rows, someone_still_waits,
                          engine))
         return false;
-    const uint32_t n_vocab = engine->model->hparams.n_vocab;
-    for (uint32_t i = 0; i < n_logit_rows; i++)
-        bni_request_keep_logits(engine->logit_requests[i],
-                                engine->workspace.logits + (size_t)i * n_vocab);
-    bni_team_run(team, n_logit_rows, 1, sample_rows, engine);
+    bni_team_run(team, n_choosing, 1, choose_tokens, engine);
+    for (uint32_t i = 0; i < n_choosing; i++)
+        drop_wrong_drafts(engine->logit_requests[i]);
+    bni_read_out(engine, &forward, team, someone_still_waits, engine);
     return true;
+}
+
+/* Ends those that generate nothing and have been read to their end, or in vain. */
+static void end_read_out(bitnet_engine *engine, struct bni_team *team)
+{
+    for (uint32_t i = 0; i < engine->n_running; i++) {
+        bitnet_request *request = engine->running[i];
+        struct bni_error_record error = {.status = BITNET_OK};
+        if (request->readout.kind == BNI_READOUT_NONE || request->is_over) continue;
+        if (request->readout.bad_position != BNI_NO_POSITION) {
+            bni_explain_not_finite(engine, team, request, request->readout.bad_position,
+                                   &error);
+            end_running(engine, request, BITNET_FINISH_ERROR, &error);
+        } else if (request->n_computed == request->n_prompt) {
+            bni_readout_finish(&request->readout, request->n_prompt);
+            end_running(engine, request, BITNET_FINISH_STOP, &error);
+        }
+    }
 }
 
 static void take_step(bitnet_engine *engine)
 {
     uint32_t n_rows;
-    uint32_t n_logit_rows;
+    uint32_t n_choosing;
     struct bni_team *team;
     if (bni_compute_acquire(&team) != BITNET_OK) {
         /* No compute threads to be had: who runs now fails, who comes later may not. */
@@ -240,31 +274,40 @@ static void take_step(bitnet_engine *engine)
             end_running(engine, engine->running[i], BITNET_FINISH_ERROR, &error);
         return;
     }
-    bni_pick_rows(engine, &n_rows, &n_logit_rows);
-    const bool is_complete = compute(engine, team, n_rows, n_logit_rows);
+    bni_pick_rows(engine, &n_rows, &n_choosing);
+    const bool is_complete = compute(engine, team, n_rows, n_choosing);
     if (!is_complete) {
         bni_compute_release(team);
         bni_rows_are_abandoned(engine); /* everybody is over */
         return;
     }
     bni_rows_are_computed(engine);
-    bni_count_step(engine, n_rows, n_logit_rows);
-    end_not_finite(engine, team, n_logit_rows);
+    bni_count_step(engine, n_rows, n_choosing);
+    end_not_finite(engine, team, n_choosing);
+    end_read_out(engine, team);
     bni_compute_release(team);
-    for (uint32_t i = 0; i < n_logit_rows; i++)
-        if (!engine->logit_requests[i]->is_over)
-            deliver(engine, engine->logit_requests[i], engine->sampled[i]);
+    for (uint32_t i = 0; i < n_choosing; i++)
+        deliver(engine, engine->logit_requests[i], engine->logit_requests[i]->n_chosen);
+}
+
+bool bni_scheduler_has_work(bitnet_engine *engine)
+{
+    serve_queue(engine);
+    return !is_idle(engine);
+}
+
+void bni_scheduler_turn(bitnet_engine *engine)
+{
+    end_interrupted(engine);
+    sweep(engine);
+    if (engine->n_running == 0) return;
+    take_step(engine);
+    sweep(engine);
 }
 
 void bni_scheduler_main(void *arg)
 {
     bitnet_engine *engine = arg;
     bni_context_forbid_blocking("scheduler thread");
-    while (wait_for_work(engine)) {
-        end_interrupted(engine);
-        sweep(engine);
-        if (engine->n_running == 0) continue;
-        take_step(engine);
-        sweep(engine);
-    }
+    while (wait_for_work(engine)) bni_scheduler_turn(engine);
 }

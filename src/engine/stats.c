@@ -78,7 +78,18 @@ static bool is_handed_out(const bitnet_request *request, bitnet_token token)
     return !request->is_over && token >= 0 && !bni_request_is_end(request, token);
 }
 
-void bni_count_step(bitnet_engine *engine, uint32_t n_rows, uint32_t n_logit_rows)
+/* Counts what a request has chosen in the step. */
+static void count_choices(bitnet_engine *engine, bitnet_request *request,
+                          uint64_t now_ns) BNI_REQUIRES(engine->lock)
+{
+    const bitnet_token *chosen = engine->sampled + request->first_logit_row;
+    for (uint32_t i = 0; i < request->n_chosen; i++)
+        if (is_handed_out(request, chosen[i])) count_token(engine, request, now_ns);
+    engine->stats.n_drafted += request->n_drafts;
+    engine->stats.n_accepted += request->n_chosen - 1;
+}
+
+void bni_count_step(bitnet_engine *engine, uint32_t n_rows, uint32_t n_choosing)
 {
     const uint64_t now_ns = bitnet_clock_ns();
     uint32_t n_requests = 0;
@@ -87,18 +98,17 @@ void bni_count_step(bitnet_engine *engine, uint32_t n_rows, uint32_t n_logit_row
         const bitnet_request *request = engine->running[i];
         if (request->n_step_rows == 0) continue;
         n_requests++;
+        engine->stats.n_rows += request->n_step_rows;
         if (request->client != BNI_NO_CLIENT)
             bni_clients_charge(&engine->clients, request->client, request->n_step_rows);
     }
     bni_clients_settle(&engine->clients);
     bni_count_pages(engine);
     engine->stats.n_steps++;
-    engine->stats.n_rows += n_rows;
     engine->stats.n_steps_by_rows[size_entry(n_rows)]++;
     engine->stats.n_steps_by_requests[size_entry(n_requests)]++;
-    for (uint32_t i = 0; i < n_logit_rows; i++)
-        if (is_handed_out(engine->logit_requests[i], engine->sampled[i]))
-            count_token(engine, engine->logit_requests[i], now_ns);
+    for (uint32_t i = 0; i < n_choosing; i++)
+        count_choices(engine, engine->logit_requests[i], now_ns);
     bni_mutex_unlock(&engine->lock);
 }
 

@@ -33,12 +33,17 @@ static uint32_t n_shared_bytes(struct bni_string x, struct bni_string y)
     return (uint32_t)n;
 }
 
+size_t bni_token_order_bytes(const struct bni_tokenizer *tokenizer)
+{
+    return sizeof(struct bni_token_order) +
+           3 * bni_tokenizer_n_tokens(tokenizer) * sizeof(uint32_t);
+}
+
 bitnet_status bni_token_order_create(const struct bni_tokenizer *tokenizer,
                                      struct bni_token_order **out)
 {
     const size_t n_vocab = bni_tokenizer_n_tokens(tokenizer);
-    struct bni_token_order *order =
-        bni_calloc(1, sizeof(*order) + 3 * n_vocab * sizeof(uint32_t));
+    struct bni_token_order *order = bni_calloc(1, bni_token_order_bytes(tokenizer));
     if (order == NULL) return bitnet_last_status();
     order->tokens = (uint32_t *)(void *)(order + 1);
     order->shared = order->tokens + n_vocab;

@@ -17,6 +17,7 @@
 #ifndef BNI_ENGINE_TOKEN_ORDER_H
 #define BNI_ENGINE_TOKEN_ORDER_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "model/tokenizer.h"
@@ -28,6 +29,9 @@ struct bni_token_order {
     uint32_t *shared;  /* [n_tokens] */
     uint32_t *ends;    /* [n_ends] */
 };
+
+/* The bytes of the order of a vocabulary. */
+size_t bni_token_order_bytes(const struct bni_tokenizer *tokenizer);
 
 /* Makes the order of a vocabulary; one block, for bni_free(). */
 bitnet_status bni_token_order_create(const struct bni_tokenizer *tokenizer,

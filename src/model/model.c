@@ -4,7 +4,7 @@
  *
  * Loading goes up a ladder: file, hyper-parameters, tokenizer, weights. Whatever step
  * fails, one function takes down what there is, and it is the one that the last
- * release calls. The tokenizer comes before the weights because its tokens are the
+ * release calls; cancelling is one more way to fail. The tokenizer comes before the weights because its tokens are the
  * vocabulary, whatever else the metadata and the embedding's rows say.
  */
 #include "model/model.h"
@@ -17,6 +17,7 @@
 #include "base/options.h"
 #include "base/utf8.h"
 #include "model/architecture.h"
+#include "model/progress.h"
 
 /* Copies text from the file to a C string, made valid UTF-8; a NUL in it ends it. */
 static char *copy_text(struct bni_string text)
@@ -75,10 +76,12 @@ static bitnet_status refuse_split_files(const struct bni_gguf *gguf)
 }
 
 /* Fills the model from its open file. */
-static bitnet_status fill(struct bitnet_model *model, bool is_vocabulary_only)
+static bitnet_status fill(struct bitnet_model *model, bool is_vocabulary_only,
+                          struct bni_progress *progress)
 {
     struct bni_string name;
-    bitnet_status status = refuse_split_files(model->gguf);
+    bitnet_status status = bni_progress_at(progress, BNI_PROGRESS_INDEXED);
+    if (status == BITNET_OK) status = refuse_split_files(model->gguf);
     if (status != BITNET_OK) return status;
     status = bni_gguf_get_string(model->gguf, "general.architecture", NULL, &name);
     if (status != BITNET_OK) return status;
@@ -92,7 +95,10 @@ static bitnet_status fill(struct bitnet_model *model, bool is_vocabulary_only)
     status = bni_tokenizer_create(model->gguf, name, &model->tokenizer);
     if (status != BITNET_OK) return status;
     model->hparams.n_vocab = (uint32_t)bni_tokenizer_n_tokens(model->tokenizer);
-    return is_vocabulary_only ? BITNET_OK : bni_weights_bind(model);
+    status = bni_progress_at(progress, BNI_PROGRESS_TOKENIZED);
+    if (status == BITNET_OK && !is_vocabulary_only)
+        status = bni_weights_bind(model, progress);
+    return status == BITNET_OK ? bni_progress_at(progress, 1.0) : status;
 }
 
 /* Each element takes at least two bits of the file, so this cannot overflow. */
@@ -117,8 +123,8 @@ static void destroy(struct bitnet_model *model)
     bni_free(model);
 }
 
-bitnet_status bni_model_create(struct bni_gguf *gguf, bool is_vocabulary_only,
-                               bitnet_model **out)
+static bitnet_status create(struct bni_gguf *gguf, bool is_vocabulary_only,
+                            struct bni_progress *progress, bitnet_model **out)
 {
     const int64_t balance_before = bni_alloc_thread_balance();
     struct bitnet_model *model = bni_calloc(1, sizeof(*model));
@@ -129,7 +135,7 @@ bitnet_status bni_model_create(struct bni_gguf *gguf, bool is_vocabulary_only,
     atomic_init(&model->n_references, 1);
     model->gguf = gguf;
     model->n_parameters = count_parameters(gguf);
-    const bitnet_status status = fill(model, is_vocabulary_only);
+    const bitnet_status status = fill(model, is_vocabulary_only, progress);
     if (status != BITNET_OK) {
         destroy(model);
         return status;
@@ -140,20 +146,34 @@ bitnet_status bni_model_create(struct bni_gguf *gguf, bool is_vocabulary_only,
     return BITNET_OK;
 }
 
+bitnet_status bni_model_create(struct bni_gguf *gguf, bool is_vocabulary_only,
+                               bitnet_model **out)
+{
+    return create(gguf, is_vocabulary_only, NULL, out);
+}
+
+bitnet_status bni_model_load(const char *path, bool is_vocabulary_only,
+                             struct bni_progress *progress, bitnet_model **out)
+{
+    struct bni_gguf *gguf;
+    bitnet_status status = bni_progress_at(progress, 0.0);
+    if (status == BITNET_OK) status = bni_gguf_open(path, &gguf);
+    if (status != BITNET_OK) return status;
+    return create(gguf, is_vocabulary_only, progress, out);
+}
+
 bitnet_status bitnet_model_load(const char *path, const bitnet_model_options *options,
                                 bitnet_model **out)
 {
     bitnet_model_options resolved = bitnet_model_options_default();
-    struct bni_gguf *gguf;
     if (path == NULL || out == NULL)
         return bni_error(BITNET_ERROR_INVALID_ARGUMENT, "bitnet_model_load: %s is NULL",
                          path == NULL ? "path" : "out");
     bitnet_status status =
         bni_options_read("bitnet_model_load", &resolved, sizeof(resolved), options);
     if (status != BITNET_OK) return status;
-    status = bni_gguf_open(path, &gguf);
-    if (status != BITNET_OK) return status;
-    return bni_model_create(gguf, resolved.is_vocabulary_only, out);
+    struct bni_progress progress = {.fn = resolved.on_progress, .user = resolved.user};
+    return bni_model_load(path, resolved.is_vocabulary_only, &progress, out);
 }
 
 bitnet_model *bitnet_model_retain(bitnet_model *model)

@@ -95,12 +95,18 @@ struct bitnet_model {
 bitnet_status bni_model_create(struct bni_gguf *gguf, bool is_vocabulary_only,
                                bitnet_model **out);
 
+struct bni_progress;
+
+/* Loads the file, telling `progress`, which may be NULL. CANCELLED if that says so. */
+bitnet_status bni_model_load(const char *path, bool is_vocabulary_only,
+                             struct bni_progress *progress, bitnet_model **out);
+
 /* Reads and validates hyper-parameters (src/model/hparams.c). */
 bitnet_status bni_hparams_read(const struct bni_gguf *gguf,
                                const struct bni_architecture **architecture,
                                struct bni_hparams *hparams);
 
 /* Finds and checks every tensor by role and fills the model's weights (weights.c). */
-bitnet_status bni_weights_bind(struct bitnet_model *model);
+bitnet_status bni_weights_bind(struct bitnet_model *model, struct bni_progress *progress);
 
 #endif

@@ -24,6 +24,7 @@
 #include "base/quote.h"
 #include "base/size.h"
 #include "model/model.h"
+#include "model/progress.h"
 
 enum {
     MAX_NAME_BYTES = 64,
@@ -36,6 +37,10 @@ struct binder {
     const char *label;
     bool *is_used;             /* for each tensor of the file */
     size_t n_norm_floats;      /* measured, or copied so far */
+    struct bni_progress *progress;
+    uint64_t n_code_bytes;     /* of all tensors with codes in the file; at least 1 */
+    uint64_t n_checked_bytes;  /* of them */
+    fenv_t callers;
     char name[MAX_NAME_BYTES]; /* of the tensor being bound */
 };
 
@@ -188,11 +193,25 @@ static bitnet_status bind_norms(struct binder *binder)
     return status;
 }
 
+/* Tells how far it is, with `n_bytes` of the current tensor seen. The caller's function
+ * gets its own floating-point mode meanwhile. */
+static bitnet_status tell_progress(struct binder *binder, size_t n_bytes)
+{
+    const uint64_t n_seen = binder->n_checked_bytes + n_bytes;
+    const double part = (double)n_seen / (double)binder->n_code_bytes;
+    bni_float_env_leave(&binder->callers);
+    const bitnet_status status =
+        bni_progress_at(binder->progress, BNI_PROGRESS_TOKENIZED +
+                                              (1.0 - BNI_PROGRESS_TOKENIZED) * part);
+    bni_float_env_enter(&binder->callers);
+    return status;
+}
+
 /*
  * Looks at all codes, 32 at a time: 3 is both bits of a pair set, and 0 (that is, code
  * 1) everywhere makes `*is_zero`.
  */
-static bitnet_status check_codes(const struct binder *binder,
+static bitnet_status check_codes(struct binder *binder,
                                  const struct bni_gguf_tensor *tensor, bool *is_zero)
 {
     const uint64_t low_bits = UINT64_C(0x5555555555555555);
@@ -200,6 +219,10 @@ static bitnet_status check_codes(const struct binder *binder,
     uint64_t difference = 0;
     for (size_t i = 0; i < n_bytes; i += sizeof(uint64_t)) { /* a multiple of 32 */
         uint64_t codes;
+        if (i % BNI_PROGRESS_BYTES == 0) {
+            const bitnet_status status = tell_progress(binder, i);
+            if (status != BITNET_OK) return status;
+        }
         memcpy(&codes, tensor->bytes + i, sizeof(codes));
         difference |= codes ^ low_bits;
         if ((codes & codes >> 1 & low_bits) == 0) continue;
@@ -208,6 +231,7 @@ static bitnet_status check_codes(const struct binder *binder,
                          " is 3, expected 0, 1 or 2",
                          binder->label, binder->name, tensor->file_offset + i);
     }
+    binder->n_checked_bytes += n_bytes;
     *is_zero = difference == 0;
     return BITNET_OK;
 }
@@ -404,10 +428,22 @@ static bitnet_status bind_all(struct binder *binder)
     return status == BITNET_OK ? judge_extra_tensors(binder) : status;
 }
 
-bitnet_status bni_weights_bind(struct bitnet_model *model)
+static uint64_t count_code_bytes(const struct bni_gguf *gguf)
+{
+    uint64_t n_bytes = 1;
+    for (size_t i = 0; i < bni_gguf_n_tensors(gguf); i++) {
+        const struct bni_gguf_tensor *tensor = bni_gguf_tensor_at(gguf, i);
+        if (tensor->type == BNI_TENSOR_I2_S) n_bytes += tensor->n_bytes;
+    }
+    return n_bytes;
+}
+
+bitnet_status bni_weights_bind(struct bitnet_model *model, struct bni_progress *progress)
 {
     struct binder binder = {
         .model = model,
+        .progress = progress,
+        .n_code_bytes = count_code_bytes(model->gguf),
         .gguf = model->gguf,
         .label = bni_gguf_label(model->gguf),
     };
@@ -417,10 +453,9 @@ bitnet_status bni_weights_bind(struct bitnet_model *model)
         bni_calloc(bni_gguf_n_tensors(model->gguf), sizeof(*binder.is_used));
     if (binder.is_used == NULL) return BITNET_ERROR_OUT_OF_MEMORY;
 
-    fenv_t callers;
-    bni_float_env_enter(&callers); /* scales are multiplied, norms widened */
+    bni_float_env_enter(&binder.callers); /* scales are multiplied, norms widened */
     const bitnet_status status = bind_all(&binder);
-    bni_float_env_leave(&callers);
+    bni_float_env_leave(&binder.callers);
     bni_free(binder.is_used);
     model->has_weights = status == BITNET_OK;
     return status;

@@ -151,7 +151,8 @@ static bitnet_status sleep_until_end(bitnet_thread_pool *pool, bitnet_job *job,
         return bni_error(BITNET_ERROR_THREAD_SAFETY,
                          "waiting for a job: refused inside its own drop function");
     const struct bni_wait_target end = {.kind = BNI_WAIT_FOR_JOB, .job = &job->place};
-    const bitnet_status status = bni_wait_graph_begin(waiter, end);
+    const bitnet_status status =
+        bni_wait_graph_begin(waiter, bni_current_inside(), end);
     if (status != BITNET_OK) return bni_error_prefix("waiting for a job");
 
     bool is_in_time = true;

@@ -13,6 +13,7 @@
 #include "threads/perturb.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <time.h>
@@ -72,6 +73,18 @@ static bool is_rough(void)
     return own.is_rough;
 }
 
+/* Leaves no trace: neither in errno, nor as a cancellation point. */
+static void nap(uint32_t n_ns)
+{
+    const int error = errno;
+    const struct timespec time = {.tv_nsec = (long)n_ns};
+    int cancel_state = 0;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+    nanosleep(&time, NULL);
+    pthread_setcancelstate(cancel_state, NULL);
+    errno = error;
+}
+
 void bni_perturb(void)
 {
     if (!is_rough()) return;
@@ -81,10 +94,7 @@ void bni_perturb(void)
     } else if (kind < N_YIELDS + N_SPINS) {
         for (uint32_t n = draw(MAX_PAUSES); n > 0; n--) bni_cpu_pause();
     } else if (kind < N_YIELDS + N_SPINS + N_NAPS) {
-        const int error = errno;
-        const struct timespec nap = {.tv_nsec = (long)draw(MAX_NAP_NS)};
-        nanosleep(&nap, NULL);
-        errno = error;
+        nap(draw(MAX_NAP_NS));
     }
 }
 

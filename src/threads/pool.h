@@ -8,6 +8,7 @@
  *   pool_hand.c     very short jobs, taken several at a time
  *   pool_submit.c   accepting jobs: at once, waiting for room, or refusing
  *   pool_wait.c     waiting for jobs, and shutdown
+ *   pool_standing.c jobs that run again and again (standing.h)
  *   job.c           handles
  *
  * One lock, pool->lock, guards everything mutable. It is never held across a job, a
@@ -107,15 +108,18 @@ struct bni_run {
     struct bni_worker *worker; /* whose thread this is; NULL: no pool's */
     struct bni_run *outer;     /* what the thread was in before; or NULL */
     unsigned depth;
+    struct bni_wait_inside inside; /* set before a wait: see bni_current_inside() */
     enum bni_ending ending;
     uint64_t start_ticks;
     struct bni_error_record outcome;
     struct bni_error_record outer_error; /* the thread's before, to be put back */
 };
 
-/* A thread that waits for room, with the job it brings. On its stack. */
+/* A thread that waits for room, with the job it brings. On its stack. Or a standing
+ * job's place in line, behind which nobody sleeps; then `waiter` and the rest is unused. */
 struct bni_submitter {
     struct bni_task task;
+    bool is_standing;
     struct bni_wait_worker *waiter; /* its place in the wait graph, or NULL */
     struct bni_cond answered;
     bool has_answer;
@@ -151,6 +155,8 @@ struct bitnet_thread_pool {
     struct bni_submitter *last_submitter;
     bool is_admitting; /* one got room, and has not woken up yet */
     struct bni_idle_waiter *idle_waiters;
+    struct bni_standing *first_standing; /* all that are open */
+    uint32_t n_standing;
 
     struct bni_worker **workers; /* n_workers places, of which n_wanted are filled */
     unsigned n_workers;
@@ -166,8 +172,8 @@ struct bitnet_thread_pool {
     uint64_t n_refused;
     struct bni_tally tally; /* without what is in the hands' */
 
-    bool is_waking;        /* a worker was woken, and has not looked around yet */
-    uint32_t n_dealt;      /* jobs that were in hands when last looked at */
+    bool is_waking;           /* a worker was woken, and has not looked around yet */
+    uint32_t n_dealt;         /* jobs that were in hands when last looked at */
     uint64_t usual_run_ticks; /* an estimate of how long the next job takes */
 
     struct bni_wait_pool wait_pool; /* guarded by the wait graph */
@@ -256,8 +262,9 @@ struct bni_run *bni_current_run(void);
 struct bni_worker *bni_current_worker(void);
 struct bni_worker *bni_current_worker_of(const bitnet_thread_pool *pool);
 
-/* The current worker's place in the wait graph, or NULL. */
+/* The current worker's place in the wait graph, or NULL; and what it is inside of. */
 struct bni_wait_worker *bni_current_waiter(void);
+const struct bni_wait_inside *bni_current_inside(void);
 
 /* Refuses with THREAD_SAFETY inside of a job or drop function of `pool`. */
 bitnet_status bni_pool_check_outside(const bitnet_thread_pool *pool, const char *what);
@@ -283,6 +290,13 @@ void bni_pool_drop(bitnet_thread_pool *pool, const struct bni_task *task,
 void bni_pool_expire(bitnet_thread_pool *pool, const struct bni_task *task)
     BNI_REQUIRES(pool->lock);
 
+/* Takes one ended job off what every waiter it concerns still waits for. */
+void bni_pool_tell_idle_waiters(bitnet_thread_pool *pool, uint64_t sequence)
+    BNI_REQUIRES(pool->lock);
+
+/* For the end of a standing job, which concerns those only who wait for everything. */
+#define BNI_SEQUENCE_OF_STANDING (UINT64_MAX - 1)
+
 /* Drops all that is queued. */
 void bni_pool_drop_queued(bitnet_thread_pool *pool,
                           const struct bni_error_record *outcome)
@@ -293,8 +307,32 @@ void bni_pool_drop_queued(bitnet_thread_pool *pool,
 /* Lets the next waiting submitter in if there is room: after each taking of a slot. */
 void bni_pool_refill(bitnet_thread_pool *pool) BNI_REQUIRES(pool->lock);
 
-/* Refuses all waiting submitters. */
+/* Refuses all waiting submitters. Standing jobs stay in line, unless the pool stops. */
 void bni_pool_refuse_submitters(bitnet_thread_pool *pool) BNI_REQUIRES(pool->lock);
+
+/* Puts a standing job's place at the end of the line, or into the queue. */
+void bni_pool_stand_in_line(bitnet_thread_pool *pool, struct bni_submitter *place)
+    BNI_REQUIRES(pool->lock);
+
+/* Accepts the task, and drops it at once. Lets go of the lock. */
+void bni_pool_drop_new(bitnet_thread_pool *pool, struct bni_task *task,
+                       const struct bni_error_record *outcome)
+    BNI_REQUIRES(pool->lock);
+
+/* pool_standing.c */
+
+/* Drops the standing jobs that neither run nor wait. */
+void bni_pool_drop_standing(bitnet_thread_pool *pool,
+                            const struct bni_error_record *outcome)
+    BNI_REQUIRES(pool->lock);
+
+/* A standing job's place was taken out of the line, with the pool's lock held. */
+void bni_pool_leave_line(struct bni_submitter *place);
+
+/* pool_wait.c */
+
+/* Tells the wait graph which queued job is the oldest. */
+void bni_pool_show_queue(bitnet_thread_pool *pool) BNI_REQUIRES(pool->lock);
 
 /* job.c */
 

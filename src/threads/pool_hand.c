@@ -13,8 +13,8 @@
  *
  * What is in a hand is still queued, and whoever looks must find it so:
  *
- *   - Whoever needs to know exactly (waits, shutdown, resize, statistics, a full
- *     queue) gathers first. A worker with an empty hand can neither begin nor end a
+ *   - Whoever needs to know exactly (waits, shutdown, statistics, a full queue)
+ *     gathers first. A worker with an empty hand can neither begin nor end a
  *     job without the pool's lock, so from then on all is as if there were no hands.
  *   - A worker that finds the queue empty gathers before it goes to sleep, and hands
  *     are dealt only while no worker is idle. So no job waits in the hand of a worker

@@ -42,6 +42,16 @@ struct bni_wait_worker *bni_current_waiter(void)
     return worker == NULL ? NULL : &worker->wait;
 }
 
+const struct bni_wait_inside *bni_current_inside(void)
+{
+    for (struct bni_run *run = current_run; run != NULL; run = run->outer) {
+        run->inside.pool = &run->pool->wait_pool;
+        run->inside.sequence = run->task.sequence;
+        run->inside.outer = run->outer == NULL ? NULL : &run->outer->inside;
+    }
+    return current_run == NULL ? NULL : &current_run->inside;
+}
+
 bitnet_status bni_pool_check_outside(const bitnet_thread_pool *pool, const char *what)
 {
     for (const struct bni_run *run = current_run; run != NULL; run = run->outer) {
@@ -77,9 +87,7 @@ bool bitnet_job_should_stop(void)
     return should_stop;
 }
 
-/* Takes one ended job off what every waiter it concerns still waits for. */
-static void tell_idle_waiters(bitnet_thread_pool *pool, uint64_t sequence)
-    BNI_REQUIRES(pool->lock)
+void bni_pool_tell_idle_waiters(bitnet_thread_pool *pool, uint64_t sequence)
 {
     for (struct bni_idle_waiter *w = pool->idle_waiters; w != NULL; w = w->next) {
         if (sequence >= w->end_sequence || --w->n_left > 0) continue;
@@ -117,7 +125,7 @@ static void end_run(struct bni_run *run, uint64_t now)
     count_the_end(pool, run, now);
     bni_event_post(run->task.event, BITNET_EVENT_JOB_ENDED, run->outcome.status, true);
     bni_job_has_ended(run->task.job, &run->outcome);
-    tell_idle_waiters(pool, run->task.sequence);
+    bni_pool_tell_idle_waiters(pool, run->task.sequence);
 }
 
 /* Tells of a job's end before those who wait for the job learn of it. */
@@ -187,6 +195,7 @@ static void begin_run(struct bni_run *run, bitnet_thread_pool *pool,
     run->ending = ending;
     pool->n_running++;
     bni_job_is_running(task->job, worker);
+    if (pool->idle_waiters != NULL) bni_pool_show_queue(pool);
     bni_mutex_unlock(&pool->lock);
 
     current_run = run;

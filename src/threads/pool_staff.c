@@ -121,7 +121,9 @@ static void serve(struct bni_worker *worker) BNI_NO_ANALYSIS
             be_idle(worker);
             pool->is_waking = false;
             now = bni_ticks();
-            if (pool->queue.n_queued > 1) bni_pool_wake_one(pool);
+            /* In a pool that is stopping two would wake each other all the time. */
+            if (pool->queue.n_queued > 1 && pool->state < BNI_POOL_STOPPING)
+                bni_pool_wake_one(pool);
         }
     }
     bni_mutex_unlock(&pool->lock);
@@ -134,6 +136,7 @@ static void give_up_queued(bitnet_thread_pool *pool) BNI_REQUIRES(pool->lock)
     bni_error_record_set(&outcome, BITNET_ERROR_OUT_OF_MEMORY,
                          "the job never ran: all threads of its pool have ended by "
                          "pthread_exit(), and the system gives no new one");
+    bni_pool_refill(pool);
     bni_pool_drop_queued(pool, &outcome);
 }
 
@@ -266,7 +269,10 @@ void bni_pool_free_places(bitnet_thread_pool *pool)
 {
     bni_wait_graph_forget_workers(&pool->wait_pool);
     for (unsigned i = 0; i < pool->n_workers; i++) {
-        if (!bni_pool_is_parents(pool)) bni_cond_destroy(&pool->workers[i]->wake);
+        if (!bni_pool_is_parents(pool)) {
+            bni_cond_destroy(&pool->workers[i]->wake);
+            bni_mutex_destroy(&pool->workers[i]->hand.lock);
+        }
         bni_free(pool->workers[i]);
     }
     bni_free(pool->workers);

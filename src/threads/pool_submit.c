@@ -13,7 +13,8 @@
  * A worker of the pool never waits here: it would be one of those who make room.
  *
  * What is done while the queue is full is the caller's choice; the entry points at
- * the end are one function with different choices.
+ * the end are one function with different choices. Standing jobs (standing.h) stand in
+ * the same line and sleep nowhere, so who lets one in lets the next one in as well.
  */
 #include "threads/pool.h"
 
@@ -43,6 +44,7 @@ static void enqueue(bitnet_thread_pool *pool, struct bni_task *task)
     bni_job_is_queued(task->job, bni_queue_push(&pool->queue, task));
     if (pool->queue.n_queued > pool->max_queued)
         pool->max_queued = (uint32_t)pool->queue.n_queued;
+    if (pool->idle_waiters != NULL) bni_pool_show_queue(pool);
     if (!pool->is_waking) bni_pool_wake_one(pool);
 }
 
@@ -70,19 +72,18 @@ static struct bni_submitter *pop_submitter(bitnet_thread_pool *pool)
 
 void bni_pool_refill(bitnet_thread_pool *pool)
 {
-    if (pool->first_submitter == NULL || pool->is_admitting) return;
-    if (is_full(pool)) bni_hand_gather(pool); /* maybe it is not */
-    if (is_full(pool)) return;
-    struct bni_submitter *submitter = pop_submitter(pool);
-    enqueue(pool, &submitter->task);
-    answer(submitter, true);
-    pool->is_admitting = true;
-}
-
-void bni_pool_refuse_submitters(bitnet_thread_pool *pool)
-{
-    bni_wait_graph_shut(&pool->wait_pool);
-    while (pool->first_submitter != NULL) answer(pop_submitter(pool), false);
+    /* Without threads nobody may be left to the one on the way, who comes too late:
+     * all are let in, to be dropped. */
+    while (pool->first_submitter != NULL &&
+           (!pool->is_admitting || pool->n_alive == 0)) {
+        if (is_full(pool)) bni_hand_gather(pool); /* maybe it is not */
+        if (is_full(pool)) return;
+        struct bni_submitter *submitter = pop_submitter(pool);
+        enqueue(pool, &submitter->task);
+        if (submitter->is_standing) continue;
+        answer(submitter, true);
+        pool->is_admitting = true;
+    }
 }
 
 static void append_submitter(bitnet_thread_pool *pool, struct bni_submitter *submitter)
@@ -94,6 +95,34 @@ static void append_submitter(bitnet_thread_pool *pool, struct bni_submitter *sub
         pool->last_submitter->next = submitter;
     }
     pool->last_submitter = submitter;
+}
+
+void bni_pool_stand_in_line(bitnet_thread_pool *pool, struct bni_submitter *place)
+{
+    place->next = NULL;
+    place->task.submitted_ticks = bni_ticks();
+    append_submitter(pool, place);
+    if (pool->n_alive < pool->n_wanted) bni_pool_fill_places(pool);
+    if (pool->n_alive > 0) bni_pool_refill(pool);
+}
+
+void bni_pool_refuse_submitters(bitnet_thread_pool *pool)
+{
+    bni_wait_graph_shut(&pool->wait_pool);
+    struct bni_submitter *next = pool->first_submitter;
+    pool->first_submitter = NULL;
+    pool->last_submitter = NULL;
+    while (next != NULL) {
+        struct bni_submitter *submitter = next;
+        next = submitter->next;
+        submitter->next = NULL;
+        if (!submitter->is_standing)
+            answer(submitter, false);
+        else if (pool->state < BNI_POOL_STOPPING)
+            append_submitter(pool, submitter);
+        else
+            bni_pool_leave_line(submitter);
+    }
 }
 
 /* Gives up waiting: the submitter is somewhere in the queue of those who wait. */
@@ -136,7 +165,7 @@ static bitnet_status wait_for_room(bitnet_thread_pool *pool, struct bni_task *ta
 
     const struct bni_wait_target room = {.kind = BNI_WAIT_FOR_ROOM,
                                          .pool = &pool->wait_pool};
-    status = bni_wait_graph_begin(self.waiter, room);
+    status = bni_wait_graph_begin(self.waiter, bni_current_inside(), room);
     if (status != BITNET_OK) {
         bni_error_prefix("cannot submit a job to a full queue");
     } else {
@@ -250,7 +279,16 @@ static bitnet_status submit_locked(bitnet_thread_pool *pool,
     if (is_full(pool))
         return submit_to_full(pool, submission, is_own_worker);
     enqueue(pool, &submission->task);
+    bni_pool_refill(pool); /* standing jobs may have been waiting for a thread */
     return BITNET_OK;
+}
+
+void bni_pool_drop_new(bitnet_thread_pool *pool, struct bni_task *task,
+                       const struct bni_error_record *outcome)
+{
+    task->submitted_ticks = bni_ticks();
+    accept_task(pool, task);
+    bni_pool_drop(pool, task, BNI_ENDING_DISPLACE, outcome);
 }
 
 /* The job has its handle and its place for an event, or none were asked for. */

@@ -27,6 +27,25 @@ static void remove_waiter(bitnet_thread_pool *pool, struct bni_idle_waiter *wait
     *link = waiter->next;
 }
 
+void bni_pool_show_queue(bitnet_thread_pool *pool)
+{
+    const struct bni_slot *first = pool->queue.first;
+    bni_wait_graph_set_first(&pool->wait_pool, first == NULL ? BNI_WAIT_NONE_QUEUED
+                                                             : first->task.sequence);
+}
+
+/* Says that this thread is about to wait for the jobs before `end_sequence`, unless
+ * that could never end, as far as the wait graph knows now. After gathering. */
+static bitnet_status begin_wait(bitnet_thread_pool *pool, uint64_t end_sequence)
+    BNI_REQUIRES(pool->lock)
+{
+    const struct bni_wait_target jobs = {.kind = BNI_WAIT_FOR_JOBS,
+                                         .pool = &pool->wait_pool,
+                                         .end_sequence = end_sequence};
+    bni_pool_show_queue(pool);
+    return bni_wait_graph_begin(bni_current_waiter(), bni_current_inside(), jobs);
+}
+
 /* Waits for all jobs with a sequence before `end_sequence`. */
 static bitnet_status wait_for_jobs(bitnet_thread_pool *pool, uint64_t end_sequence,
                                    uint64_t deadline_ns) BNI_REQUIRES(pool->lock)
@@ -38,14 +57,13 @@ static bitnet_status wait_for_jobs(bitnet_thread_pool *pool, uint64_t end_sequen
     bni_hand_gather(pool);
     struct bni_idle_waiter self = {
         .end_sequence = end_sequence,
-        .n_left = bni_pool_n_active(pool),
+        .n_left = bni_pool_n_active(pool) +
+                  (end_sequence == UINT64_MAX ? pool->n_standing : 0),
         .waiter = bni_current_waiter(),
     };
     if (self.n_left == 0) return BITNET_OK;
 
-    const struct bni_wait_target idle = {.kind = BNI_WAIT_FOR_IDLE,
-                                         .pool = &pool->wait_pool};
-    const bitnet_status status = bni_wait_graph_begin(self.waiter, idle);
+    const bitnet_status status = begin_wait(pool, end_sequence);
     if (status != BITNET_OK) return bni_error_prefix("waiting for a thread pool");
 
     self.next = pool->idle_waiters;
@@ -63,15 +81,13 @@ static bitnet_status wait_for_jobs(bitnet_thread_pool *pool, uint64_t end_sequen
                      self.n_left);
 }
 
-/* Whether a wait for the pool could end, as far as the wait graph knows now. */
-static bitnet_status check_can_become_idle(const bitnet_thread_pool *pool)
+/* Whether a wait for whatever comes could end. */
+static bitnet_status check_can_become_idle(bitnet_thread_pool *pool)
     BNI_REQUIRES(pool->lock)
 {
-    struct bni_wait_worker *waiter = bni_current_waiter();
-    const struct bni_wait_target idle = {.kind = BNI_WAIT_FOR_IDLE,
-                                         .pool = &pool->wait_pool};
-    const bitnet_status status = bni_wait_graph_begin(waiter, idle);
-    if (status == BITNET_OK) bni_wait_graph_end(waiter);
+    bni_hand_gather(pool);
+    const bitnet_status status = begin_wait(pool, UINT64_MAX);
+    if (status == BITNET_OK) bni_wait_graph_end(bni_current_waiter());
     return status;
 }
 
@@ -103,13 +119,14 @@ bitnet_status bitnet_thread_pool_wait(bitnet_thread_pool *pool)
     return bitnet_thread_pool_wait_until(pool, BITNET_NO_DEADLINE);
 }
 
-/* Drops what is queued; what runs is asked to stop by the state. */
+/* Drops what is queued or stands; what runs is asked to stop by the state. */
 static void stop_jobs(bitnet_thread_pool *pool) BNI_REQUIRES(pool->lock)
 {
     struct bni_error_record outcome;
     bni_error_record_set(&outcome, BITNET_ERROR_CANCELLED,
                          "the job never ran: its thread pool was shut down");
     bni_pool_drop_queued(pool, &outcome);
+    bni_pool_drop_standing(pool, &outcome);
 }
 
 static bitnet_status shut_down(bitnet_thread_pool *pool, bitnet_shutdown_mode mode,
@@ -122,6 +139,10 @@ static bitnet_status shut_down(bitnet_thread_pool *pool, bitnet_shutdown_mode mo
     const enum bni_pool_state wanted =
         mode == BITNET_SHUTDOWN_GRACEFUL ? BNI_POOL_DRAINING : BNI_POOL_STOPPING;
     if (pool->state < wanted) pool->state = wanted;
+    /* A pool that lost all its threads, and gets none, can deliver nothing more. */
+    if (pool->n_standing > 0 && pool->n_alive == 0 &&
+        bni_pool_fill_places(pool) != BITNET_OK && pool->n_alive == 0)
+        pool->state = BNI_POOL_STOPPING;
     bni_pool_refuse_submitters(pool);
     if (pool->state == BNI_POOL_STOPPING) stop_jobs(pool);
 

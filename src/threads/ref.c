@@ -76,9 +76,13 @@ static void dispose(bitnet_ref *ref)
     bni_free(ref);
 }
 
-void bni_graveyard_before_fork(void) {}
+void bni_graveyard_before_fork(void)
+{
+}
 
-void bni_graveyard_after_fork(void) {}
+void bni_graveyard_after_fork(void)
+{
+}
 
 static bool is_alive(const bitnet_ref *ref, const char *what)
 {

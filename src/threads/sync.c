@@ -112,6 +112,7 @@ static void wake_for_no_reason(struct bni_mutex *mutex) BNI_REQUIRES(*mutex)
 
 void bni_cond_wait(struct bni_cond *cond, struct bni_mutex *mutex)
 {
+    bni_perturb();
     if (bni_perturb_wakes()) {
         wake_for_no_reason(mutex);
         return;
@@ -129,6 +130,7 @@ bool bni_cond_wait_until(struct bni_cond *cond, struct bni_mutex *mutex,
         bni_cond_wait(cond, mutex);
         return true;
     }
+    bni_perturb();
     if (bni_perturb_wakes()) {
         wake_for_no_reason(mutex);
         return true;

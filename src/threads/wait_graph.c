@@ -8,7 +8,8 @@
  *     for a queued job     any worker of its pool can go on, to run it; always, if the
  *                          job has a start deadline, as who waits then ends it
  *     for room in a queue  any worker of that pool can go on, to make some
- *     for an idle pool     every worker of that pool can go on
+ *     for a pool's jobs    whoever is inside of one of them can go on, and if one is
+ *                          queued, any worker of that pool
  *
  * These rules have alternatives, so following single edges until they close a
  * circle is not enough: two pools of one worker each can starve each other without
@@ -17,10 +18,14 @@
  * circle is the one that is refused, and the others then go on. A wait with a
  * deadline is treated alike: a refusal at once beats one at the deadline.
  *
+ * A wait for a pool's jobs is for those that were accepted before it: jobs that came
+ * later may be as stuck as they like. A thread may be inside of jobs of several pools,
+ * for it may run a job, or a drop function, of a pool that it is no worker of.
+ *
  * The lock and the list of waiting workers are process-wide, because waits cross
  * pools. The lock is the innermost: pools take it with their own held, nothing is
- * taken under it, and a check costs (sleeping workers)^2 steps at worst, paid only by
- * a worker about to sleep. Everything in the structs but their fixed fields is
+ * taken under it, and a check costs (sleeping workers)^2 steps, for waits for a pool's
+ * jobs ^3, at worst, paid only by a worker about to sleep. Everything in the structs but their fixed fields is
  * guarded by it.
  */
 #include "threads/wait_graph.h"
@@ -57,6 +62,13 @@ void bni_wait_graph_shut(struct bni_wait_pool *pool)
     bni_mutex_unlock(&lock);
 }
 
+void bni_wait_graph_set_first(struct bni_wait_pool *pool, uint64_t first_queued)
+{
+    bni_mutex_lock(&lock);
+    pool->first_queued = first_queued;
+    bni_mutex_unlock(&lock);
+}
+
 void bni_wait_graph_set_present(struct bni_wait_worker *worker, bool is_present)
 {
     bni_mutex_lock(&lock);
@@ -87,20 +99,37 @@ static bool any_can_go_on(const struct bni_wait_pool *pool)
     return false;
 }
 
-static bool all_can_go_on(const struct bni_wait_pool *pool)
+static bool is_inside(const struct bni_wait_worker *worker,
+                      const struct bni_wait_target *target)
 {
-    for (const struct bni_wait_worker *w = pool->workers; w != NULL;
-         w = w->next_in_pool) {
-        if (w->is_present && !can_go_on(w)) return false;
+    for (const struct bni_wait_inside *i = worker->inside; i != NULL; i = i->outer) {
+        if (i->pool == target->pool && i->sequence < target->end_sequence) return true;
     }
-    return true;
+    return false;
 }
 
-static bool can_come_about(const struct bni_wait_target *target)
+/* A worker that is stuck inside of one of the jobs that are waited for, or NULL. */
+static const struct bni_wait_worker *stuck_inside(const struct bni_wait_target *target)
+    BNI_REQUIRES(lock)
+{
+    for (const struct bni_wait_worker *w = waiting; w != NULL; w = w->next_waiting) {
+        if (w->is_stuck && is_inside(w, target)) return w;
+    }
+    return NULL;
+}
+
+static bool is_any_queued(const struct bni_wait_target *target)
+{
+    return target->pool->first_queued < target->end_sequence;
+}
+
+static bool can_come_about(const struct bni_wait_target *target) BNI_REQUIRES(lock)
 {
     switch (target->kind) {
     case BNI_WAIT_FOR_ROOM: return target->pool->is_shut || any_can_go_on(target->pool);
-    case BNI_WAIT_FOR_IDLE: return all_can_go_on(target->pool);
+    case BNI_WAIT_FOR_JOBS:
+        return stuck_inside(target) == NULL &&
+               (!is_any_queued(target) || any_can_go_on(target->pool));
     case BNI_WAIT_FOR_JOB: break;
     }
     if (target->job->runner != NULL) return can_go_on(target->job->runner);
@@ -125,8 +154,13 @@ static void find_the_stuck(void) BNI_REQUIRES(lock)
 
 /* One worker that keeps `target` from coming about. */
 static const struct bni_wait_worker *culprit(const struct bni_wait_target *target)
+    BNI_REQUIRES(lock)
 {
     const struct bni_wait_pool *pool = target->pool;
+    if (target->kind == BNI_WAIT_FOR_JOBS) {
+        const struct bni_wait_worker *worker = stuck_inside(target);
+        if (worker != NULL) return worker;
+    }
     if (target->kind == BNI_WAIT_FOR_JOB) {
         if (target->job->runner != NULL) return target->job->runner;
         pool = target->job->queued_in;
@@ -138,11 +172,14 @@ static const struct bni_wait_worker *culprit(const struct bni_wait_target *targe
     return NULL; /* a pool without threads */
 }
 
-static const char *describe(const struct bni_wait_target *target)
+static const char *describe(const struct bni_wait_target *target) BNI_REQUIRES(lock)
 {
     switch (target->kind) {
     case BNI_WAIT_FOR_ROOM: return "for room in the queue of the pool of";
-    case BNI_WAIT_FOR_IDLE: return "for all jobs of the pool of";
+    case BNI_WAIT_FOR_JOBS:
+        return stuck_inside(target) != NULL
+                   ? "for a pool's jobs, one of which runs on"
+                   : "for a pool's jobs, one of which is queued behind";
     case BNI_WAIT_FOR_JOB: break;
     }
     return target->job->runner != NULL ? "for a job that runs on"
@@ -184,12 +221,14 @@ static void stop_waiting(struct bni_wait_worker *worker) BNI_REQUIRES(lock)
 }
 
 bitnet_status bni_wait_graph_begin(struct bni_wait_worker *worker,
+                                   const struct bni_wait_inside *inside,
                                    struct bni_wait_target target)
 {
     if (worker == NULL) return BITNET_OK;
     bitnet_status status = BITNET_OK;
     bni_mutex_lock(&lock);
     worker->target = target;
+    worker->inside = inside;
     worker->is_waiting = true;
     worker->next_waiting = waiting;
     waiting = worker;

@@ -10,18 +10,18 @@ from support import MODEL, PROMPTS, CliTest, start
 class HelpTest(CliTest):
     def test_help_names_every_command_and_exit_code(self):
         out, err = self.run_program("--help")
-        for word in ("run", "info", "tokenize", "130 interrupted"):
+        for word in ("run", "info", "tokenize", "synth", "130 interrupted"):
             self.assertIn(word, out)
         self.assertEqual(err, "")
 
     def test_each_command_has_help_with_examples(self):
-        for command in ("run", "info", "tokenize"):
+        for command in ("run", "info", "tokenize", "synth"):
             out, _ = self.run_program(command, "--help")
             self.assertTrue(out.startswith(f"usage: bitnet {command} "))
             self.assertIn("\nexamples:\n  bitnet " + command, out)
 
     def test_help_fits_a_terminal_of_100_columns(self):
-        for command in ("run", "info", "tokenize"):
+        for command in ("run", "info", "tokenize", "synth"):
             out, _ = self.run_program(command, "--help")
             self.assertLessEqual(max(map(len, out.splitlines())), 100)
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * run_corpus.c - the fuzz target without a fuzzer.
+ * run_corpus.c - a fuzz target without a fuzzer.
  *
  *     test_fuzz_corpus FOLDER...
  *
@@ -115,6 +115,12 @@ static int read_file(const char *path, struct input *input)
     return 1;
 }
 
+static int is_seed(const char *name)
+{
+    return strstr(name, ".gguf") != NULL || strstr(name, ".gbnf") != NULL ||
+           strstr(name, ".json") != NULL;
+}
+
 static unsigned run_folder(const char *folder, uint64_t seed, unsigned n_runs)
 {
     unsigned n_files = 0;
@@ -124,7 +130,7 @@ static unsigned run_folder(const char *folder, uint64_t seed, unsigned n_runs)
          entry = readdir(entries)) {
         char path[4096];
         struct input input;
-        if (strstr(entry->d_name, ".gguf") == NULL) continue;
+        if (!is_seed(entry->d_name)) continue;
         snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
         if (!read_file(path, &input)) continue;
         LLVMFuzzerTestOneInput(input.bytes, input.n_bytes);

@@ -15,8 +15,9 @@
  * A place for a worker is one process; thread after thread fills it. A job is a
  * number below N_JOBS, submitted once, with up to N_STEPS user actions.
  *
- * What is asserted, where the lock becomes free: the count of pool.h, room given to
- * who asked first, and for each waiter whether it is still right to wait. At the
+ * What is asserted, where the lock becomes free: the count of pool.h, that nobody waits
+ * for room, and no idle worker sleeps, for want of a wake-up, that no hand holds a job
+ * while a worker is idle, and for each waiter whether it is still right to wait. At the
  * start of a job or drop function: it is the first of this job, and allowed. When
  * nothing can move any more: every job has ended or was refused (judge), and Spin
  * itself reports each thread that is not at its end.
@@ -75,6 +76,14 @@
 
 #define NOBODY 255
 
+/* Scenarios without these have nothing of the kind. */
+#ifndef HAND
+#define HAND 0 /* how many jobs a worker takes besides the one it begins */
+#endif
+#ifndef HANDLES
+#define HANDLES 0 /* bit j: job j has a handle, and must not be in a hand */
+#endif
+
 byte lock = NOBODY; /* or who holds it */
 byte asleep[N_THREADS];
 
@@ -82,6 +91,7 @@ byte pool_state = OPEN;
 chan queue = [CAPACITY] of { byte };
 chan room = [N_THREADS] of { byte, byte }; /* submitters that wait, with their jobs */
 byte answer[N_THREADS];                    /* NEW, QUEUED or REFUSED */
+bool is_admitting; /* one got room, and has not woken up yet */
 bool is_over[N_THREADS];                   /* the deadline of this wait for room */
 byte n_accepted;
 byte n_running;
@@ -101,8 +111,23 @@ bool is_joining;
 byte idle[N_WORKERS]; /* a stack */
 byte n_idle;
 bool is_idle[N_WORKERS];
+bool is_waking; /* a worker was woken, and has not looked around yet */
+byte n_wanted = N_WORKERS;
+bool leaves[N_WORKERS]; /* its thread, having done its last job */
 byte spinner = NOBODY; /* the idle worker that is awake */
 byte n_thread_failures = MAX_THREAD_FAILURES; /* how often the system may say no */
+
+/* Short jobs that a worker has taken and not begun. Its lock is not a variable: each
+ * use of it is a part of one atomic step. */
+#if HAND > 0
+chan hand[N_WORKERS] = [HAND] of { byte };
+byte dealt[N_WORKERS]; /* how many there were, ended since or not */
+byte n_dealt;
+byte n_in_hands;
+#else
+#define n_dealt 0
+#define n_in_hands 0
+#endif
 
 /* The jobs that a worker is in, outermost first, and how far each is. */
 byte depth[N_WORKERS];
@@ -131,6 +156,8 @@ hidden byte handed_over;
 hidden byte picked;
 hidden byte other;
 hidden byte was_refused;
+hidden byte n_before;
+hidden byte is_on_its_way;
 
 #define TOP stack[me * MAX_DEPTH + depth[me] - 1]
 #define ACTION action[TOP * N_STEPS + step[TOP]]
@@ -144,11 +171,24 @@ inline acquire()
     lock = me
 }
 
+#ifdef BREAK_DEALT_TAKES_NO_ROOM
+#define IS_FULL (len(queue) == CAPACITY)
+#else
+#define IS_FULL (len(queue) + n_dealt == CAPACITY)
+#endif
+#define IS_ANY_IDLE (n_idle > 0 || spinner != NOBODY)
+
 inline check_invariants()
 {
     d_step {
-        assert(n_accepted == len(queue) + n_running + n_ended);
-        assert(len(room) == 0 || len(queue) == CAPACITY);
+        assert(n_accepted == len(queue) + n_running + n_ended + n_in_hands);
+        assert(len(room) == 0 || IS_FULL || is_admitting);
+        assert(!IS_ANY_IDLE || n_in_hands == 0);
+        is_on_its_way = is_waking || pool_state >= STOPPING;
+        for (nth : 0 .. N_WORKERS - 1) {
+            is_on_its_way = is_on_its_way || leaves[nth]
+        }
+        assert(!IS_ANY_IDLE || len(queue) == 0 || is_on_its_way);
         for (nth : 0 .. N_THREADS - 1) {
             assert(!is_waiting[nth] || (n_left[nth] == 0) == (before[nth] == 0))
         }
@@ -201,12 +241,14 @@ inline wake_one()
     if
     :: spinner != NOBODY ->
         is_idle[spinner] = false; /* it is awake and will see this */
-        spinner = NOBODY
+        spinner = NOBODY;
+        is_waking = true
     :: spinner == NOBODY && n_idle > 0 ->
         n_idle--;
         woken = idle[n_idle];
         idle[n_idle] = 0;
         is_idle[woken] = false;
+        is_waking = true;
         signal(woken, ON_WAKE)
     :: else
     fi
@@ -226,7 +268,7 @@ inline fill_places()
     was_refused = false;
     for (nth : 0 .. N_WORKERS - 1) {
         if
-        :: place_state[nth] != ALIVE && !was_refused ->
+        :: nth < n_wanted && place_state[nth] != ALIVE && !was_refused ->
             if
             :: n_thread_failures > 0 -> n_thread_failures--; was_refused = true
             :: place_state[nth] = ALIVE; n_alive++
@@ -235,6 +277,118 @@ inline fill_places()
         fi
     }
 }
+
+/* --- Short jobs (pool_hand.c) --- */
+
+/* Puts what is in all hands back, in front of what is queued. */
+inline gather()
+{
+#if HAND > 0
+    d_step {
+        n_before = len(queue);
+        for (nth : 0 .. N_WORKERS - 1) {
+            do
+            :: len(hand[nth]) > 0 ->
+                assert(len(queue) < CAPACITY);
+                hand[nth] ? picked;
+                queue ! picked;
+                n_in_hands--
+            :: else -> break
+            od;
+            n_dealt = n_dealt - dealt[nth];
+            dealt[nth] = 0
+        }
+        do
+        :: n_before > 0 && len(queue) > n_before ->
+            n_before--;
+            queue ? picked;
+            queue ! picked
+        :: else -> break
+        od;
+        n_before = 0;
+        picked = 0
+    }
+#else
+    skip
+#endif
+}
+
+#if HAND > 0
+#define HAS_HANDLE(j) ((HANDLES & (1 << j)) != 0)
+
+inline may_deal()
+{
+    deals = pool_state == OPEN && !IS_ANY_IDLE && !HAS_HANDLE(TOP);
+    assert(len(room) == 0 || is_admitting);
+    for (nth : 0 .. N_THREADS - 1) {
+        deals = deals && !is_waiting[nth]
+    }
+}
+
+/* After TOP was taken: takes more, or not, as nobody knows how long jobs take. */
+inline deal()
+{
+    may_deal();
+    if
+    :: deals && len(queue) > 0 ->
+        assert(len(hand[me]) == 0);
+        n_dealt = n_dealt - dealt[me];
+        dealt[me] = 0;
+        do
+        :: len(queue) > 0 && len(hand[me]) < HAND ->
+            queue ? <picked>;
+            if
+#ifndef BREAK_DEALS_HANDLES
+            :: HAS_HANDLE(picked) -> break
+#endif
+            :: else ->
+                queue ? picked;
+                hand[me] ! picked;
+                dealt[me]++;
+                n_in_hands++
+            fi
+        :: else -> break
+        od;
+        n_dealt = n_dealt + dealt[me]
+    :: true
+    fi;
+    deals = false;
+    picked = 0
+}
+
+#define HAS_NEXT                                                                       \
+    (depth[me] == 1 && how[TOP] == RAN && ACTION == RETURN && !HAS_HANDLE(TOP) &&      \
+     len(hand[me]) > 0)
+
+/* One job ends and the next begins, without the pool's lock: nobody is told. */
+inline next()
+{
+#ifdef BREAK_NEXT_UNLOCKED
+    atomic { HAS_NEXT -> hand[me] ? <following> };
+    atomic {
+        if
+        :: hand[me] ?? [eval(following)] -> hand[me] ?? eval(following); n_in_hands--
+        :: else
+        fi;
+#else
+    atomic {
+        HAS_NEXT -> hand[me] ? following;
+        n_in_hands--;
+#endif
+        for (nth : 0 .. N_THREADS - 1) {
+            assert(!is_waiting[nth] || !(before[nth] & (1 << TOP)))
+        }
+        job_state[TOP] = ENDED;
+        n_ended++;
+        TOP = following;
+        begin(following, RAN);
+        n_running--; /* was counted before */
+        following = 0
+    }
+}
+#else
+#define HAS_NEXT false
+#endif
 
 /* --- Accepting (pool_submit.c) --- */
 
@@ -261,21 +415,44 @@ inline enqueue(j)
     count_in(j);
     queue ! j;
     job_state[j] = QUEUED;
-    wake_one()
+    if
+    :: !is_waking -> wake_one()
+    :: else
+    fi
 }
+
+inline gather_if_full()
+{
+    if
+    :: IS_FULL -> gather()
+    :: else
+    fi
+}
+
+#ifdef BREAK_CHAIN_WITHOUT_THREADS
+#define NOBODY_IS_LEFT false
+#else
+#define NOBODY_IS_LEFT (n_alive == 0)
+#endif
 
 inline refill()
 {
 #ifndef BREAK_NO_HANDOVER
-    do
-    :: len(room) > 0 && len(queue) < CAPACITY ->
-        assert(pool_state == OPEN);
-        room ? asker, handed_over;
-        enqueue(handed_over);
-        answer[asker] = QUEUED;
-        signal(asker, ON_ANSWERED)
-    :: else -> break
-    od
+    if
+    :: len(room) > 0 && (!is_admitting || NOBODY_IS_LEFT) ->
+        gather_if_full();
+        if
+        :: !IS_FULL ->
+            assert(pool_state == OPEN);
+            room ? asker, handed_over;
+            enqueue(handed_over);
+            answer[asker] = QUEUED;
+            signal(asker, ON_ANSWERED);
+            is_admitting = true
+        :: else
+        fi
+    :: else
+    fi
 #else
     skip
 #endif
@@ -319,7 +496,11 @@ inline wait_for_room(j)
 #endif
         refuse(j)
     :: answer[me] == REFUSED -> refuse(j)
-    :: answer[me] == QUEUED
+    :: answer[me] == QUEUED ->
+        is_admitting = false;
+#ifndef BREAK_NEXT_NOT_ADMITTED
+        refill()
+#endif
     fi;
     answer[me] = NEW
 }
@@ -388,6 +569,7 @@ inline take_to_drop(j)
     fi
 }
 
+/* The callers have gathered since they let nobody begin any more. */
 inline drop_queued()
 {
     do
@@ -443,12 +625,13 @@ inline submit_as_worker()
         :: pool_state >= STOPPING -> refuse(other)
         :: else ->
             if
-            :: n_alive < N_WORKERS -> fill_places()
+            :: n_alive < n_wanted -> fill_places()
             :: else
             fi;
+            gather_if_full();
             if
-            :: len(queue) < CAPACITY -> enqueue(other)
-            :: len(queue) == CAPACITY ->
+            :: !IS_FULL -> enqueue(other)
+            :: else ->
 #ifdef BREAK_WORKER_WAITS
                 step[TOP]--;
                 wait_for_room(OBJECT);
@@ -474,7 +657,7 @@ inline displace_as_worker()
         step[TOP]++;
         if
         :: pool_state >= STOPPING -> refuse(other)
-        :: pool_state < STOPPING && len(queue) < CAPACITY -> enqueue(other)
+        :: pool_state < STOPPING && !IS_FULL -> enqueue(other)
         :: else ->
             queue ? picked;
             begin(picked, DROPPED);
@@ -517,15 +700,6 @@ inline wait_as_worker(j)
     }
 }
 
-/* Stays awake at first, if no other does; the rest is sleep_while_idle(). */
-inline be_idle()
-{
-    is_idle[me] = true;
-    if
-    :: spinner == NOBODY -> spinner = me; spins = true; release()
-    :: else -> sleep_while_idle()
-    fi
-}
 
 /* Sleeps until somebody took it off the stack of the idle. */
 inline sleep_while_idle()
@@ -540,28 +714,46 @@ end_idle:
         asleep[me] == AWAKE && lock == NOBODY;
         lock = me
     :: else -> break
-    od;
-    release()
+    od
 }
 
 /* What follows a moment of being awake, whether it was long enough or not. */
 inline end_spinning()
 {
-    atomic {
-        spins = false;
+    spins = false;
 #ifdef BREAK_SPINNER_MISSES
-        acquire();
-        spinner = NOBODY;
-        is_idle[me] = true;
-        sleep_while_idle()
+    spinner = NOBODY;
+    is_idle[me] = true;
+    sleep_while_idle()
 #else
-        acquire();
-        if
-        :: is_idle[me] -> spinner = NOBODY; sleep_while_idle()
-        :: else -> release()
-        fi
+    if
+    :: is_idle[me] -> spinner = NOBODY; sleep_while_idle()
+    :: else
+    fi
 #endif
-    }
+}
+
+#define IS_WANTED (me < n_wanted && pool_state != CLOSED)
+
+/* The worker was woken. Of many jobs that came at once only the first has woken one. */
+inline look_around()
+{
+#ifdef BREAK_UNWANTED_KEEPS_FLAG
+    if
+    :: IS_WANTED -> is_waking = false
+    :: else
+    fi;
+#else
+#ifndef BREAK_WAKING_STAYS
+    is_waking = false;
+#endif
+#endif
+#ifndef BREAK_WAKES_NO_NEXT
+    if
+    :: len(queue) > 1 && pool_state < STOPPING -> wake_one()
+    :: else
+    fi
+#endif
 }
 
 #ifdef BREAK_STOPPING_STARTS
@@ -574,27 +766,53 @@ inline end_spinning()
 inline serve_one()
 {
 #ifdef BREAK_LOST_WAKEUP
-    atomic { acquire(); found_nothing = len(queue) == 0; release() };
+    atomic { acquire(); found_nothing = !spins && len(queue) == 0; release() };
 #endif
     atomic {
         acquire();
         if
-        :: pool_state == CLOSED -> leaves = true; release()
+        :: spins -> end_spinning(); look_around()
+        :: else
+        fi;
+look_again:
+#ifndef BREAK_NO_GATHER_IDLE
+        if
+        :: IS_WANTED && len(queue) == 0 -> gather()
+        :: else
+        fi;
+#endif
+        if
+        :: !IS_WANTED -> leaves[me] = true
 #ifdef BREAK_LOST_WAKEUP
-        :: pool_state != CLOSED && found_nothing -> found_nothing = false; be_idle()
-        :: MAY_START && !found_nothing && len(queue) > 0 ->
+        :: IS_WANTED && MAY_START && !found_nothing && len(queue) > 0 ->
 #else
-        :: MAY_START && len(queue) > 0 ->
+        :: IS_WANTED && MAY_START && len(queue) > 0 ->
 #endif
             queue ? picked;
             refill();
             begin_run(picked);
             enter(picked);
-#ifndef BREAK_LOCK_HELD
-            release()
+#if HAND > 0
+            deal()
 #endif
-        :: else -> be_idle()
+        :: else ->
+#ifdef BREAK_LOST_WAKEUP
+            found_nothing = false;
+#endif
+            is_idle[me] = true;
+            if
+            :: spinner == NOBODY -> spinner = me; spins = true
+            :: else -> sleep_while_idle(); look_around(); goto look_again
+            fi
+        fi;
+#ifdef BREAK_LOCK_HELD
+        if
+        :: depth[me] == 0 -> release()
+        :: else
         fi
+#else
+        release()
+#endif
     }
 }
 
@@ -605,6 +823,9 @@ inline leave()
         acquire();
         place_state[me] = GONE;
         n_alive--;
+#ifndef BREAK_LEAVES_WITH_HAND
+        gather();
+#endif
         gives_up = false;
         if
         :: pool_state != CLOSED ->
@@ -615,6 +836,10 @@ inline leave()
             gives_up = was_refused && n_alive == 0;
 #endif
             was_refused = false
+        :: else
+        fi;
+        if
+        :: gives_up -> refill()
         :: else
         fi;
         release()
@@ -628,10 +853,13 @@ inline leave()
         mine = 0;
         acquire();
         if
+#ifndef BREAK_LEAVES_JOBS
         :: len(queue) > 0 -> wake_one()
+#endif
         :: else
         fi;
         broadcast(ON_STAFF_LEFT);
+        leaves[me] = false;
         release();
         thread_has_ended[me] = true
     }
@@ -640,9 +868,12 @@ inline leave()
 proctype worker(byte me)
 {
     byte mine;
-    bool leaves;
     bool spins;
     bool gives_up;
+#if HAND > 0
+    bool deals;
+    byte following;
+#endif
 #ifdef BREAK_LOST_WAKEUP
     bool found_nothing;
 #endif
@@ -651,13 +882,15 @@ end_without_a_thread:
     do
     :: atomic { place_state[me] == ALIVE -> thread_has_ended[me] = false };
         do
-        :: depth[me] == 0 && !leaves && !spins -> serve_one()
-        :: spins -> end_spinning()
-        :: depth[me] == 0 && leaves -> break
+        :: depth[me] == 0 && !leaves[me] -> serve_one()
+        :: depth[me] == 0 && leaves[me] -> break
         :: depth[me] > 0 ->
             unlocked();
             if
-            :: how[TOP] != RAN || ACTION == RETURN ->
+#if HAND > 0
+            :: next()
+#endif
+            :: (how[TOP] != RAN || ACTION == RETURN) && !HAS_NEXT ->
                 atomic { acquire(); end_run(TOP); leave_top(); release() }
             :: how[TOP] == RAN && ACTION == SUBMIT -> submit_as_worker()
             :: how[TOP] == RAN && ACTION == DISPLACE -> displace_as_worker()
@@ -687,40 +920,37 @@ end_without_a_thread:
                     }
                 :: else -> break
                 od;
-                leaves = true
+                leaves[me] = true
             fi
         od;
-        atomic { leaves = false };
         leave()
     od
 }
 
 /* --- Threads of the program --- */
 
-proctype submitter(byte me; byte job; byte when_full)
+inline submit(job, when_full)
 {
-    byte mine = NOBODY; /* what this thread has to run or to drop */
-
     atomic {
         acquire();
         if
         :: pool_state != OPEN -> refuse(job)
         :: else ->
             if
-            :: n_alive < N_WORKERS -> fill_places()
+            :: n_alive < n_wanted -> fill_places()
             :: else
             fi;
+            gather_if_full();
             if
             :: n_alive == 0 -> refuse(job)
-            :: n_alive > 0 && len(queue) < CAPACITY -> enqueue(job)
-            :: n_alive > 0 && len(queue) == CAPACITY && when_full == WAIT_FOR_ROOM ->
-                wait_for_room(job)
-            :: n_alive > 0 && len(queue) == CAPACITY && when_full == REFUSE -> refuse(job)
-            :: n_alive > 0 && len(queue) == CAPACITY && when_full == RUN_HERE ->
+            :: n_alive > 0 && !IS_FULL -> enqueue(job)
+            :: n_alive > 0 && IS_FULL && when_full == WAIT_FOR_ROOM -> wait_for_room(job)
+            :: n_alive > 0 && IS_FULL && when_full == REFUSE -> refuse(job)
+            :: n_alive > 0 && IS_FULL && when_full == RUN_HERE ->
                 mine = job;
                 count_in(job);
                 begin_run(job)
-            :: n_alive > 0 && len(queue) == CAPACITY && when_full == DROP_OLDEST ->
+            :: n_alive > 0 && IS_FULL && when_full == DROP_OLDEST ->
                 queue ? mine;
                 begin(mine, DROPPED);
                 enqueue(job)
@@ -732,6 +962,24 @@ proctype submitter(byte me; byte job; byte when_full)
     :: mine != NOBODY -> finish(mine)
     :: else
     fi
+}
+
+proctype submitter(byte me; byte job; byte when_full)
+{
+    byte mine = NOBODY; /* what this thread has to run or to drop */
+
+    submit(job, when_full)
+}
+
+/* Submits jobs one after the other, waiting for room. */
+proctype producer(byte me; byte job; byte last)
+{
+    byte mine = NOBODY;
+
+    do
+    :: job <= last -> submit(job, WAIT_FOR_ROOM); mine = NOBODY; job++
+    :: else -> break
+    od
 }
 
 /* Has the handle once the job was accepted; waits for its end, or expires it. */
@@ -832,6 +1080,9 @@ proctype room_deadline(byte thread)
 /* Waits for what is active now; with `later`, for whatever comes. Holds the lock. */
 inline wait_for_jobs(later)
 {
+#ifndef BREAK_NO_GATHER_IN_WAIT
+    gather();
+#endif
     n_left[me] = len(queue) + n_running;
     before[me] = 0;
     d_step {
@@ -860,6 +1111,33 @@ inline wait_for_jobs(later)
 proctype waiter(byte me)
 {
     atomic { acquire(); wait_for_jobs(false); release(); has_waited = true }
+}
+
+/* Reads the statistics. */
+proctype observer(byte me)
+{
+    atomic {
+        acquire();
+        gather();
+        assert(n_accepted == len(queue) + n_running + n_ended);
+        release()
+    }
+}
+
+proctype resizer(byte me; byte n)
+{
+    atomic {
+        acquire();
+        if
+        :: pool_state == OPEN ->
+            n_wanted = n;
+            fill_places();
+            was_refused = false
+        :: else
+        fi;
+        wake_all();
+        release()
+    }
 }
 
 inline join_workers()
@@ -905,6 +1183,9 @@ proctype shutter(byte me; byte mode)
         :: else
         fi;
         refuse_submitters();
+#ifndef BREAK_NO_GATHER_TO_STOP
+        gather();
+#endif
         release()
     };
     if
@@ -931,7 +1212,7 @@ proctype judge()
             assert(job_state[nth] == NEW || job_state[nth] == REFUSED ||
                    job_state[nth] == ENDED)
         }
-        assert(len(room) == 0 && lock == NOBODY);
+        assert(len(room) == 0 && lock == NOBODY && !is_waking && !is_admitting);
         assert(!is_shut_down || (pool_state == CLOSED && n_alive == 0))
     }
 }

@@ -63,6 +63,7 @@ hidden byte sleeper;
 /* Only used inside of one atomic step, so no part of the state. */
 hidden byte aim;
 hidden byte runner;
+hidden byte waited_for;
 hidden byte is_stuck[N_WORKERS];
 hidden byte comes_about;
 hidden byte has_changed;
@@ -82,13 +83,33 @@ inline any_can_go_on(pool)
     }
 }
 
-inline all_can_go_on(pool)
+#ifdef BREAK_ANY_STUCK_WORKER /* of the pool, even one that is in a later job */
+inline all_can_go_on(who, pool)
 {
     comes_about = true;
     for (nth : 0 .. N_WORKERS - 1) {
         comes_about = comes_about && (POOL_OF(nth) != pool || CAN_GO_ON(nth))
     }
 }
+#else
+/* Those that are inside of a job that is waited for, and if one is queued, anybody. */
+inline all_can_go_on(who, pool)
+{
+    comes_about = true;
+    for (waited_for : 0 .. N_JOBS - 1) {
+        if
+        :: comes_about && (jobs_left[who] & (1 << waited_for)) ->
+            if
+            :: state[waited_for] == RUNNING ->
+                runner = at[waited_for];
+                comes_about = CAN_GO_ON(runner)
+            :: else -> any_can_go_on(pool)
+            fi
+        :: else
+        fi
+    }
+}
+#endif
 
 /* Whether what worker `who` waits for can come about. */
 inline can_come_about(who)
@@ -96,7 +117,7 @@ inline can_come_about(who)
     aim = target[who];
     if
     :: waits_for[who] == ROOM -> any_can_go_on(aim)
-    :: waits_for[who] == IDLE_POOL -> all_can_go_on(aim)
+    :: waits_for[who] == IDLE_POOL -> all_can_go_on(who, aim)
     :: waits_for[who] == END_OF_JOB && state[aim] == RUNNING ->
         runner = at[aim];
         comes_about = CAN_GO_ON(runner)

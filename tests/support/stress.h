@@ -19,7 +19,7 @@
 #include <bitnet/clock.h>
 #include <bitnet/status.h>
 
-#include "engine/random.h"
+#include "support/dice.h"
 #include "support/latch.h"
 #include "threads/perturb.h"
 
@@ -29,26 +29,9 @@ enum { STRESS_ROUND_LIMIT_S = 120 };
 static uint64_t stress_seed = 1;
 static unsigned stress_seconds = 3;
 
-/* A sequence of draws of its own for everybody who acts. */
-struct dice {
-    uint64_t seed;
-    uint64_t n;
-};
-
 static inline struct dice dice_of(uint64_t round, uint64_t actor)
 {
-    return (struct dice){bni_random_mix(stress_seed) + (round << 8) + actor, 0};
-}
-
-/* Returns a number in [0, n_sides). */
-static inline unsigned roll(struct dice *dice, unsigned n_sides)
-{
-    return (unsigned)(bni_random_unit(dice->seed, dice->n++) * n_sides);
-}
-
-static inline bool one_in(struct dice *dice, unsigned n)
-{
-    return roll(dice, n) == 0;
+    return dice_for(stress_seed, round, actor);
 }
 
 /* A deadline within microseconds, or in the past. */

@@ -13,12 +13,14 @@
 
 #include <cmocka.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/fault.h"
 #include "support/jobs.h"
 #include "threads/compute.h"
+#include "threads/pool.h"
 
 enum { WATCHDOG_S = 60 };
 
@@ -479,6 +481,65 @@ static void a_pool_that_loses_its_last_thread_lets_nobody_wait_for_ever(void **s
     }
 }
 
+static void *submit_a_counted_job(void *arg)
+{
+    struct attempt *attempt = arg;
+    static _Atomic unsigned n_run;
+    note(attempt, bitnet_thread_pool_submit(attempt->pool, count_job, &n_run, NULL,
+                                            &attempt->job));
+    return NULL;
+}
+
+static void until_all_wait_for_room(bitnet_thread_pool *pool, unsigned n_threads)
+{
+    for (unsigned n_waiting = 0; n_waiting < n_threads; sched_yield()) {
+        n_waiting = 0;
+        bni_mutex_lock(&pool->lock);
+        for (struct bni_submitter *s = pool->first_submitter; s != NULL; s = s->next)
+            n_waiting++;
+        bni_mutex_unlock(&pool->lock);
+    }
+}
+
+/* Those who wait for room let each other in; without a thread nobody may be forgotten. */
+static void a_pool_that_loses_its_last_thread_forgets_nobody_in_line(void **state)
+{
+    (void)state;
+    enum { N = 3 };
+    bitnet_thread_pool *pool = make_pool(1, 1);
+    struct blocker blocker = BLOCKER(1);
+    _Atomic unsigned count = 0;
+    assert_int_equal(bitnet_thread_pool_submit(pool, exit_when_told, &blocker, NULL,
+                                               NULL),
+                     BITNET_OK);
+    latch_wait(&blocker.entered);
+    assert_int_equal(bitnet_thread_pool_submit(pool, count_job, &count, count_drop,
+                                               NULL),
+                     BITNET_OK);
+    struct attempt attempts[N];
+    pthread_t threads[N];
+    for (int i = 0; i < N; i++) {
+        attempts[i] = (struct attempt){.pool = pool};
+        assert_int_equal(pthread_create(&threads[i], NULL, submit_a_counted_job,
+                                        &attempts[i]),
+                         0);
+    }
+    until_all_wait_for_room(pool, N);
+    bni_fault_arm(1);
+    latch_count_down(&blocker.leave);
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_int_equal(attempts[i].status, BITNET_OK);
+        assert_int_equal(bitnet_job_wait(attempts[i].job), BITNET_ERROR_OUT_OF_MEMORY);
+        bitnet_job_release(attempts[i].job);
+    }
+    bni_fault_arm(0);
+    assert_int_equal(bitnet_thread_pool_wait(pool), BITNET_OK);
+    assert_int_equal(atomic_load(&count), 1); /* dropped, like all the others */
+    assert_int_equal(stats_of(pool).n_dropped, 1 + N);
+    destroy(pool);
+}
+
 static void resizing_that_finds_no_thread_changes_nothing(void **state)
 {
     (void)state;
@@ -545,6 +606,7 @@ int main(void)
         POOL_TEST(a_job_that_exits_its_thread_has_failed_and_is_replaced),
         POOL_TEST(an_exit_ends_the_jobs_around_it_too),
         POOL_TEST(a_pool_that_loses_its_last_thread_lets_nobody_wait_for_ever),
+        POOL_TEST(a_pool_that_loses_its_last_thread_forgets_nobody_in_line),
         POOL_TEST(resizing_that_finds_no_thread_changes_nothing),
         POOL_TEST(nulls_are_refused),
     };
