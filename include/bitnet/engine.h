@@ -55,10 +55,10 @@ typedef struct bitnet_engine_options {
                                    0 = room for `max_batch` of them, at most 2 GiB */
     bool prefix_cache; /* prompts that begin alike, 32 tokens at least, share what was
                             computed for that beginning; changes no answer */
-    bool speculation; /* while the step budget has rows left, guess next tokens from a
+    bool speculation;  /* while the step budget has rows left, guess next tokens from a
                            request's own text and check them in one step: repetitive
                            text comes faster; changes no answer */
-    bool is_stepped; /* no thread of its own: see bitnet_engine_step() */
+    bool is_stepped;   /* no thread of its own: see bitnet_engine_step() */
 } bitnet_engine_options;
 
 /*
@@ -389,13 +389,15 @@ typedef struct bitnet_result {
     uint64_t
         time_to_first_token_ns; /* from the call, waiting included; 0 if none came */
     uint64_t total_ns;          /* from the call to the last token */
-    size_t n_cached_tokens; /* of the prompt: computed for an earlier request */
+    size_t n_cached_tokens;     /* of the prompt: computed for an earlier request */
     float *logprobs;            /* [n_tokens], if keeps_logprobs; see
                                    bitnet_token_logprob */
-    bitnet_token_logprob *top_logprobs; /* [n_tokens][n_top_logprobs], most likely first */
-    size_t n_top_logprobs;              /* as asked, but no more than the vocabulary */
-    size_t n_drafted;  /* tokens that were guessed and computed; see `speculation` */
-    size_t n_accepted; /* of them: right, so that one more token came in the same step */
+    bitnet_token_logprob
+        *top_logprobs;     /* [n_tokens][n_top_logprobs], most likely first */
+    size_t n_top_logprobs; /* as asked, but no more than the vocabulary */
+    size_t n_drafted; /* tokens that were guessed and computed; see `speculation` */
+    size_t
+        n_accepted; /* of them: right, so that one more token came in the same step */
 } bitnet_result;
 
 /*
@@ -527,10 +529,10 @@ BITNET_API void bitnet_request_release(bitnet_request *request);
 enum { BITNET_N_STEP_SIZES = 17 };
 
 typedef struct bitnet_engine_stats {
-    size_t struct_size; /* set by the caller: sizeof(bitnet_engine_stats) */
-    uint32_t n_running; /* requests that have a place in the batch */
-    uint32_t n_waiting; /* admitted, not yet running */
-    uint32_t n_blocked; /* calls that wait for room, not admitted */
+    size_t struct_size;     /* set by the caller: sizeof(bitnet_engine_stats) */
+    uint32_t n_running;     /* requests that have a place in the batch */
+    uint32_t n_waiting;     /* admitted, not yet running */
+    uint32_t n_blocked;     /* calls that wait for room, not admitted */
     uint32_t kv_pages_used; /* by running requests; a shared page counts once */
     uint32_t kv_pages_total;
     uint64_t n_admitted; /* since creation; = running + waiting + ended */
@@ -538,11 +540,11 @@ typedef struct bitnet_engine_stats {
     uint64_t n_refused; /* calls that found no room and did not want to wait */
     uint64_t n_steps;
     uint64_t n_rows; /* tokens computed, prompt and generated, without wrong guesses */
-    uint64_t n_generated; /* tokens handed out */
-    uint32_t kv_page_positions; /* tokens in a page */
-    uint32_t kv_pages_cached;   /* not in use, kept for prompts that begin alike */
-    uint32_t kv_pages_shared;   /* in use by two requests or more */
-    uint32_t n_clients;         /* that have a request, admitted or in line */
+    uint64_t n_generated;        /* tokens handed out */
+    uint32_t kv_page_positions;  /* tokens in a page */
+    uint32_t kv_pages_cached;    /* not in use, kept for prompts that begin alike */
+    uint32_t kv_pages_shared;    /* in use by two requests or more */
+    uint32_t n_clients;          /* that have a request, admitted or in line */
     uint64_t n_kv_pages_evicted; /* cached ones, taken for something else */
     uint64_t n_prompt_tokens;    /* of requests that have started */
     uint64_t n_cached_tokens;    /* of them: not computed, as they were cached */
@@ -552,8 +554,8 @@ typedef struct bitnet_engine_stats {
     bitnet_durations queue_wait;     /* from being admitted to the first step */
     bitnet_durations first_token;    /* from the call to the request's first token */
     bitnet_durations between_tokens; /* of one request */
-    uint64_t n_drafted;  /* tokens guessed and computed, of all requests */
-    uint64_t n_accepted; /* of them: right, and used */
+    uint64_t n_drafted;              /* tokens guessed and computed, of all requests */
+    uint64_t n_accepted;             /* of them: right, and used */
 } bitnet_engine_stats;
 
 /*

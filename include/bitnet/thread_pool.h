@@ -68,8 +68,8 @@ typedef struct bitnet_thread_pool_options {
  */
 static inline bitnet_thread_pool_options bitnet_thread_pool_options_default(void)
 {
-    bitnet_thread_pool_options options = {sizeof(bitnet_thread_pool_options), 0, 1000,
-                                          0, "bitnet-worker", NULL};
+    bitnet_thread_pool_options options = {
+        sizeof(bitnet_thread_pool_options), 0, 1000, 0, "bitnet-worker", NULL};
     return options;
 }
 
@@ -240,9 +240,9 @@ static inline bitnet_submit_options bitnet_submit_options_default(void)
  * Thread safety: any thread; with RUN_HERE and DROP_OLDEST not a compute or scheduler
  * thread. Blocks as the policy says.
  */
-BITNET_API bitnet_status bitnet_thread_pool_submit_with(
-    bitnet_thread_pool *pool, bitnet_job_fn fn, void *arg,
-    const bitnet_submit_options *options, bitnet_job **job);
+BITNET_API bitnet_status
+bitnet_thread_pool_submit_with(bitnet_thread_pool *pool, bitnet_job_fn fn, void *arg,
+                               const bitnet_submit_options *options, bitnet_job **job);
 
 /*
  * Changes the number of threads, 0 for the CPUs this process may use, without losing

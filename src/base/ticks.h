@@ -33,7 +33,8 @@ static inline uint64_t bni_ticks(void)
 {
 #if defined(__x86_64__)
     /* Relaxed: set once, before whoever measures has been made. */
-    if (atomic_load_explicit(&bni_ticks_are_tsc, memory_order_relaxed)) return __rdtsc();
+    if (atomic_load_explicit(&bni_ticks_are_tsc, memory_order_relaxed))
+        return __rdtsc();
 #endif
     return bitnet_clock_ns();
 }

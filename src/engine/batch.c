@@ -3,8 +3,10 @@
  * batch.c - which rows a step has, and which pages they share.
  *
  * Every request that generates has one row in every step. What is left of the budget
- * goes to prompts: by priority, then to the client that has been served least, then
- * in the order they were started. What prompts leave goes to drafts (speculation.h),
+ * goes to prompts of the highest priority, in equal parts for each client that has
+ * some, and among a client's in equal parts; what one does not need is the others'. So
+ * a short prompt is done in a step or two however long the one is that came before it.
+ * What they leave is for the next priority, and what prompts leave goes to drafts (speculation.h),
  * in equal parts: as long as places in the batch are free, each of which has a row of
  * logits to spare.
  *
@@ -18,6 +20,7 @@
  * prompt, for its logits, and whatever is read out (readout.h). So the page it is in is
  * shared by others, if it is full, and never taken from them.
  */
+#include "base/size.h"
 #include "engine/engine.h"
 
 /* ---- pages ------------------------------------------------------------------------- */
@@ -206,29 +209,80 @@ static void add_generating(bitnet_engine *engine, struct picked *picked)
     }
 }
 
-static bool prefills_before(const bitnet_request *a, const bitnet_request *b)
+/* The parts of a client's share. */
+enum { WHOLE_SHARE = 1 << 16 };
+
+static uint64_t share_of(const bitnet_request *request)
 {
-    return bni_comes_before(a->priority, a->n_served, b->priority, b->n_served);
+    return WHOLE_SHARE / request->n_client_prefills;
 }
 
-/* Lists the requests that have prompt to compute, in the order they get their turn.
+/* What a prompt needs of each part it has a right to: who needs least is asked first,
+ * so that what it does not need can be given to the others. */
+static uint64_t need_of(const bitnet_request *request)
+{
+    return (uint64_t)(request->n_prompt - request->n_computed) *
+           request->n_client_prefills;
+}
+
+static bool prefills_before(const bitnet_request *a, const bitnet_request *b)
+{
+    return bni_comes_before(a->priority, need_of(a), b->priority, need_of(b));
+}
+
+/* Counts, for each request with prompt to compute, those of its client and priority.
  * None of them is over: that is swept before a step. */
+static void count_prefills(bitnet_engine *engine)
+{
+    for (uint32_t i = 0; i < engine->n_running; i++) {
+        bitnet_request *request = engine->running[i];
+        if (generates(request)) continue;
+        request->n_client_prefills = 0;
+        for (uint32_t k = 0; k < engine->n_running; k++) {
+            const bitnet_request *other = engine->running[k];
+            if (!generates(other) && other->client == request->client &&
+                other->priority == request->priority)
+                request->n_client_prefills++;
+        }
+    }
+}
+
+/* Lists them in the order they get their rows. */
 static uint32_t order_prefills(bitnet_engine *engine)
 {
     uint32_t n = 0;
     bni_mutex_lock(&engine->lock);
+    count_prefills(engine);
+    bni_mutex_unlock(&engine->lock);
     for (uint32_t i = 0; i < engine->n_running; i++) {
         bitnet_request *request = engine->running[i];
         if (generates(request)) continue;
-        request->n_served = engine->clients.table[request->client].n_served;
         /* Insertion keeps the order of starting among equals. */
         uint32_t at = n++;
         for (; at > 0 && prefills_before(request, engine->prefilling[at - 1]); at--)
             engine->prefilling[at] = engine->prefilling[at - 1];
         engine->prefilling[at] = request;
     }
-    bni_mutex_unlock(&engine->lock);
     return n;
+}
+
+/* Rows of `n_room` that are the i-th's, who shares with those behind it of its
+ * priority. Rounded up to whole pages: who has half a page cannot share it. */
+static uint32_t part_of(const bitnet_engine *engine, uint32_t i, uint32_t n_prefilling,
+                        uint32_t n_room)
+{
+    const bitnet_request *request = engine->prefilling[i];
+    uint64_t n_shares = 0;
+    for (uint32_t k = i; k < n_prefilling; k++) {
+        if (engine->prefilling[k]->priority != request->priority) break;
+        n_shares += share_of(engine->prefilling[k]);
+    }
+    const uint64_t n_part = (n_room * share_of(request) + n_shares - 1) / n_shares;
+    const uint64_t end =
+        bni_size_div_up(request->n_computed + n_part, BNI_KV_PAGE_POSITIONS) *
+        BNI_KV_PAGE_POSITIONS;
+    const uint64_t n_whole = end - request->n_computed;
+    return n_whole < n_room ? (uint32_t)n_whole : n_room;
 }
 
 void bni_pick_rows(bitnet_engine *engine, uint32_t *n_rows, uint32_t *n_choosing)
@@ -240,8 +294,9 @@ void bni_pick_rows(bitnet_engine *engine, uint32_t *n_rows, uint32_t *n_choosing
         bitnet_request *request = engine->prefilling[i];
         skip_known_pages(engine, request);
         const uint32_t n_left = request->n_prompt - request->n_computed;
-        const uint32_t n_room = engine->step_tokens - picked.n_rows;
-        add_rows(engine, request, n_left < n_room ? n_left : n_room, request->n_prompt,
+        const uint32_t n_part =
+            part_of(engine, i, n_prefilling, engine->step_tokens - picked.n_rows);
+        add_rows(engine, request, n_left < n_part ? n_left : n_part, request->n_prompt,
                  &picked);
         share_full_pages(engine, request, request->n_computed + request->n_step_rows,
                          false);

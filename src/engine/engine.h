@@ -97,13 +97,13 @@ struct bitnet_engine {
     struct bni_prefix_cache prefixes;
     struct bni_workspace workspace;
     struct bni_rope_table rope;
-    struct bni_row *rows;             /* [step_tokens] */
-    bitnet_request **logit_requests;  /* [max_batch]: who chooses in the step */
-    bitnet_token *sampled;            /* [max_logit_rows] */
+    struct bni_row *rows;                 /* [step_tokens] */
+    bitnet_request **logit_requests;      /* [max_batch]: who chooses in the step */
+    bitnet_token *sampled;                /* [max_logit_rows] */
     struct bni_readout_row *readout_rows; /* [max_batch]: scratch of bni_read_out() */
-    struct bni_candidate *candidates; /* [max_batch][scratch of the sampler] */
-    bitnet_request **running;         /* [max_batch], in the order they were started */
-    bitnet_request **prefilling;      /* [max_batch]: scratch of bni_pick_rows() */
+    struct bni_candidate *candidates;     /* [max_batch][scratch of the sampler] */
+    bitnet_request **running;    /* [max_batch], in the order they were started */
+    bitnet_request **prefilling; /* [max_batch]: scratch of bni_pick_rows() */
     uint32_t n_running;
 
     /* Guarded by lock. */

@@ -72,14 +72,15 @@ void bni_explain_not_finite(bitnet_engine *engine, struct bni_team *team,
         !bni_all_are_finite(engine->workspace.x, engine->model->hparams.n_embd);
     if (is_in_layers && search.n_layers_begun > 0)
         bni_error_record_set(error, BITNET_ERROR_INFERENCE_FAILED,
-                             "%s: the numbers of position %" PRIu32
-                             " (token %" PRId32 ") stop being finite in layer %" PRIu32
+                             "%s: the numbers of position %" PRIu32 " (token %" PRId32
+                             ") stop being finite in layer %" PRIu32
                              ", counted from 0, of %" PRIu32,
-                             request->what, position, row.token, search.n_layers_begun - 1, n_layers);
+                             request->what, position, row.token,
+                             search.n_layers_begun - 1, n_layers);
     else
         bni_error_record_set(error, BITNET_ERROR_INFERENCE_FAILED,
-                             "%s: the numbers of position %" PRIu32
-                             " (token %" PRId32 ") stop being finite in the %s",
+                             "%s: the numbers of position %" PRIu32 " (token %" PRId32
+                             ") stop being finite in the %s",
                              request->what, position, row.token,
                              is_in_layers ? "embedding, before the first layer"
                                           : "output head, after the last layer");

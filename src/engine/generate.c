@@ -122,12 +122,14 @@ static bool call_on_text(bitnet_request *request, size_t text_len)
     const struct callback_frame frame = {request->engine, innermost_callback};
     innermost_callback = &frame;
     request->is_stopped = true;
-    const bool goes_on = request->on_text(request->user, request->text.buffer, text_len);
+    const bool goes_on =
+        request->on_text(request->user, request->text.buffer, text_len);
     innermost_callback = frame.outer;
     return goes_on;
 }
 
-void bni_call_on_end(bitnet_request *request, bitnet_end_fn on_end, bitnet_status status)
+void bni_call_on_end(bitnet_request *request, bitnet_end_fn on_end,
+                     bitnet_status status)
 {
     if (on_end == NULL) return;
     const struct callback_frame frame = {request->engine, innermost_callback};
@@ -140,10 +142,10 @@ bool bni_consume_one(bitnet_request *request, bitnet_status *status)
 {
     if (request->is_stopped) {
         bitnet_request_cancel(request);
-        *status = bni_error(
-            BITNET_ERROR_CANCELLED,
-            "generate: on_text stopped the request after %" PRIu32 " tokens",
-            request->n_taken);
+        *status =
+            bni_error(BITNET_ERROR_CANCELLED,
+                      "generate: on_text stopped the request after %" PRIu32 " tokens",
+                      request->n_taken);
         return false;
     }
     bitnet_token token;
@@ -194,8 +196,9 @@ static size_t stream_text(const bitnet_request *request, const bitnet_result *re
 /* Twice through the tokens: to count, and to write. */
 static bitnet_status copy_text(const bitnet_request *request, bitnet_result *result)
 {
-    char *buffer = bni_alloc(bni_text_stream_buffer_bytes(
-        request->engine->model->tokenizer, &request->stops));
+    char *buffer =
+        bni_alloc(bni_text_stream_buffer_bytes(request->engine->model->tokenizer,
+                                               &request->stops));
     if (buffer == NULL) return bitnet_last_status();
     result->text_len = stream_text(request, result, buffer, NULL);
     result->text = bni_alloc(result->text_len + 1);
@@ -320,8 +323,9 @@ static bitnet_status submit(bitnet_engine *engine,
     return BITNET_OK;
 }
 
-static bitnet_status begin(bitnet_engine *engine, const bitnet_generate_options *options,
-                           const char *prompt, bool is_waited_for, bitnet_request **out)
+static bitnet_status begin(bitnet_engine *engine,
+                           const bitnet_generate_options *options, const char *prompt,
+                           bool is_waited_for, bitnet_request **out)
 {
     const uint64_t submitted_ns = bitnet_clock_ns();
     if (engine == NULL)

@@ -123,8 +123,9 @@ static struct layout lay_out(const struct bitnet_model *model, size_t n_position
 
 size_t bni_request_max_bytes(const struct bitnet_model *model, uint32_t n_ctx)
 {
-    const struct bni_stop_rules longest = {
-        .n_strings = 1, .longest_bytes = BITNET_MAX_STOP_STRING_BYTES};
+    const struct bni_stop_rules longest = {.n_strings = 1,
+                                           .longest_bytes =
+                                               BITNET_MAX_STOP_STRING_BYTES};
     return lay_out(model, n_ctx, &longest).n_bytes + 2 * BNI_ALIGNMENT;
 }
 
@@ -139,7 +140,8 @@ static bitnet_status get_token_order(struct bitnet_engine *engine,
     if (*out != NULL) return BITNET_OK;
 
     struct bni_token_order *made;
-    const bitnet_status status = bni_token_order_create(engine->model->tokenizer, &made);
+    const bitnet_status status =
+        bni_token_order_create(engine->model->tokenizer, &made);
     if (status != BITNET_OK) return status;
     struct bni_token_order *superfluous = NULL;
     bni_mutex_lock(&engine->lock);
@@ -175,9 +177,9 @@ static bitnet_status allocate_logprobs(bitnet_request *request,
     if (!options->keeps_logprobs) return BITNET_OK;
     request->n_top_logprobs =
         options->top_logprobs < n_vocab ? options->top_logprobs : n_vocab;
-    request->logprobs = bni_calloc(
-        request->max_tokens,
-        sizeof(float) + request->n_top_logprobs * sizeof(bitnet_token_logprob));
+    request->logprobs = bni_calloc(request->max_tokens,
+                                   sizeof(float) + request->n_top_logprobs *
+                                                       sizeof(bitnet_token_logprob));
     if (request->logprobs == NULL) return bitnet_last_status();
     request->top_logprobs =
         (bitnet_token_logprob *)(void *)(request->logprobs + request->max_tokens);
@@ -349,9 +351,9 @@ bitnet_status bni_request_create_reading(struct bitnet_engine *engine,
     bitnet_status status = check_when_full(reading->what, options->when_full);
     if (status != BITNET_OK) return status;
     if (reading->text != NULL) {
-        status = bni_tokenizer_encode(model->tokenizer, reading->text,
-                                      strlen(reading->text), true,
-                                      options->parse_special, &encoded, &n_tokens);
+        status =
+            bni_tokenizer_encode(model->tokenizer, reading->text, strlen(reading->text),
+                                 true, options->parse_special, &encoded, &n_tokens);
         if (status != BITNET_OK) return status;
         tokens = encoded;
     }
@@ -368,8 +370,7 @@ bitnet_status bni_request_create_reading(struct bitnet_engine *engine,
         const struct shape shape =
             shape_of(reading, model->hparams.n_embd, tokens, (uint32_t)n_tokens);
         status = create_filled(engine, options, &shape, out);
-        if (status == BITNET_OK)
-            (*out)->readout.is_normalised = reading->is_normalised;
+        if (status == BITNET_OK) (*out)->readout.is_normalised = reading->is_normalised;
     }
     bni_free(encoded);
     return status;
@@ -468,8 +469,8 @@ bitnet_finish bni_request_interruption(const bitnet_request *request, uint64_t n
     }
     if (now_ns >= request->deadline_ns && request->deadline_ns != BITNET_NO_DEADLINE) {
         bni_error_record_set(error, BITNET_ERROR_TIMED_OUT,
-                             "%s: the deadline passed with %" PRIu32
-                             " of %" PRIu32 " prompt tokens computed",
+                             "%s: the deadline passed with %" PRIu32 " of %" PRIu32
+                             " prompt tokens computed",
                              request->what,
                              request->n_computed < request->n_prompt
                                  ? request->n_computed

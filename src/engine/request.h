@@ -48,8 +48,8 @@ struct bitnet_request {
     struct bni_sampler sampler;
     struct bni_stop_rules stops;
     uint32_t n_top_logprobs; /* of each token, if there are logprobs */
-    uint32_t n_prompt;     /* positions to compute before anything is generated */
-    uint32_t first_output; /* the first of them that something is wanted of */
+    uint32_t n_prompt;       /* positions to compute before anything is generated */
+    uint32_t first_output;   /* the first of them that something is wanted of */
     uint32_t max_tokens;
     uint32_t n_pages; /* for n_prompt + max_tokens positions */
     int32_t priority;
@@ -64,22 +64,23 @@ struct bitnet_request {
     atomic_bool is_cancelled;
 
     /* The scheduler's alone, from admission on. */
-    uint32_t *pages;      /* [n_pages] */
-    uint32_t n_computed;  /* positions in the cache */
-    uint32_t n_step_rows; /* of them being computed now */
+    uint32_t *pages;         /* [n_pages] */
+    uint32_t n_computed;     /* positions in the cache */
+    uint32_t n_step_rows;    /* of them being computed now */
     uint32_t first_step_row; /* the first of these among all rows of the step */
     uint32_t n_drafts;       /* of these, the last: proposed tokens */
-    uint32_t first_logit_row; /* its first among those that want logits, if it chooses */
-    uint32_t n_chosen;        /* tokens of this step */
-    bitnet_finish ending;     /* how the last of them ends it, or NONE */
+    uint32_t
+        first_logit_row;  /* its first among those that want logits, if it chooses */
+    uint32_t n_chosen;    /* tokens of this step */
+    bitnet_finish ending; /* how the last of them ends it, or NONE */
     struct bni_speculation speculation;
-    uint32_t n_shared;    /* first pages that are known to the prefix cache */
-    uint64_t n_served;    /* by its client, as of this step */
-    bool is_over;         /* ended, its pages not yet given back */
+    uint32_t n_shared;          /* first pages that are known to the prefix cache */
+    uint32_t n_client_prefills; /* prompts of its client and priority in this step */
+    bool is_over;               /* ended, its pages not yet given back */
     struct bni_text_stream watched; /* for stop strings, if there are any */
     struct bni_grammar_mask mask;   /* its matcher is NULL if there is no grammar */
-    struct bni_event_place *event; /* until its end was posted; or NULL */
-    struct bni_readout readout; /* once the request has ended, anybody's to read */
+    struct bni_event_place *event;  /* until its end was posted; or NULL */
+    struct bni_readout readout;     /* once the request has ended, anybody's to read */
 
     /* Guarded by the engine's lock: the list of all that are admitted. */
     struct bitnet_request *next;

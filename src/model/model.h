@@ -107,6 +107,7 @@ bitnet_status bni_hparams_read(const struct bni_gguf *gguf,
                                struct bni_hparams *hparams);
 
 /* Finds and checks every tensor by role and fills the model's weights (weights.c). */
-bitnet_status bni_weights_bind(struct bitnet_model *model, struct bni_progress *progress);
+bitnet_status bni_weights_bind(struct bitnet_model *model,
+                               struct bni_progress *progress);
 
 #endif

@@ -35,11 +35,11 @@ struct binder {
     struct bitnet_model *model;
     const struct bni_gguf *gguf;
     const char *label;
-    bool *is_used;             /* for each tensor of the file */
-    size_t n_norm_floats;      /* measured, or copied so far */
+    bool *is_used;        /* for each tensor of the file */
+    size_t n_norm_floats; /* measured, or copied so far */
     struct bni_progress *progress;
-    uint64_t n_code_bytes;     /* of all tensors with codes in the file; at least 1 */
-    uint64_t n_checked_bytes;  /* of them */
+    uint64_t n_code_bytes;    /* of all tensors with codes in the file; at least 1 */
+    uint64_t n_checked_bytes; /* of them */
     fenv_t callers;
     char name[MAX_NAME_BYTES]; /* of the tensor being bound */
 };
@@ -201,8 +201,8 @@ static bitnet_status tell_progress(struct binder *binder, size_t n_bytes)
     const double part = (double)n_seen / (double)binder->n_code_bytes;
     bni_float_env_leave(&binder->callers);
     const bitnet_status status =
-        bni_progress_at(binder->progress, BNI_PROGRESS_TOKENIZED +
-                                              (1.0 - BNI_PROGRESS_TOKENIZED) * part);
+        bni_progress_at(binder->progress,
+                        BNI_PROGRESS_TOKENIZED + (1.0 - BNI_PROGRESS_TOKENIZED) * part);
     bni_float_env_enter(&binder->callers);
     return status;
 }
@@ -438,7 +438,8 @@ static uint64_t count_code_bytes(const struct bni_gguf *gguf)
     return n_bytes;
 }
 
-bitnet_status bni_weights_bind(struct bitnet_model *model, struct bni_progress *progress)
+bitnet_status bni_weights_bind(struct bitnet_model *model,
+                               struct bni_progress *progress)
 {
     struct binder binder = {
         .model = model,

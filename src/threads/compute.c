@@ -157,8 +157,7 @@ void bni_compute_after_fork(bool is_child) BNI_NO_ANALYSIS
         shared_team = NULL;
         next_ticket = 0;
         now_served = 0;
-        for (size_t i = 0; i < N_QUEUES; i++)
-            turn_begins[i] = (struct bni_cond)COND;
+        for (size_t i = 0; i < N_QUEUES; i++) turn_begins[i] = (struct bni_cond)COND;
     }
     bni_mutex_unlock(&lock);
 }

@@ -316,8 +316,7 @@ void bni_pool_stand_in_line(bitnet_thread_pool *pool, struct bni_submitter *plac
 
 /* Accepts the task, and drops it at once. Lets go of the lock. */
 void bni_pool_drop_new(bitnet_thread_pool *pool, struct bni_task *task,
-                       const struct bni_error_record *outcome)
-    BNI_REQUIRES(pool->lock);
+                       const struct bni_error_record *outcome) BNI_REQUIRES(pool->lock);
 
 /* pool_standing.c */
 

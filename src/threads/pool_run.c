@@ -100,8 +100,7 @@ static void count_the_end(bitnet_thread_pool *pool, const struct bni_run *run,
                           uint64_t now) BNI_REQUIRES(pool->lock)
 {
     const bool has_run = run->ending == BNI_ENDING_RUN;
-    const uint64_t run_ticks =
-        has_run ? bni_ticks_between(run->start_ticks, now) : 0;
+    const uint64_t run_ticks = has_run ? bni_ticks_between(run->start_ticks, now) : 0;
     pool->n_running--;
     bni_tally_end(&pool->tally, run->ending, run->outcome.status, run_ticks);
     if (has_run) bni_hand_estimate(pool, run_ticks);
@@ -184,8 +183,7 @@ static void take_message(struct bni_error_record *outcome)
  * there with an error. */
 static void begin_run(struct bni_run *run, bitnet_thread_pool *pool,
                       const struct bni_task *task, struct bni_worker *worker,
-                      enum bni_ending ending)
-    BNI_RELEASE(pool->lock) BNI_NO_ANALYSIS
+                      enum bni_ending ending) BNI_RELEASE(pool->lock) BNI_NO_ANALYSIS
 {
     run->pool = pool;
     run->task = *task;

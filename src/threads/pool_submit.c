@@ -276,8 +276,7 @@ static bitnet_status submit_locked(bitnet_thread_pool *pool,
         if (status != BITNET_OK && pool->n_alive == 0) return status;
     }
     if (is_full(pool)) bni_hand_gather(pool); /* maybe it is not */
-    if (is_full(pool))
-        return submit_to_full(pool, submission, is_own_worker);
+    if (is_full(pool)) return submit_to_full(pool, submission, is_own_worker);
     enqueue(pool, &submission->task);
     bni_pool_refill(pool); /* standing jobs may have been waiting for a thread */
     return BITNET_OK;

@@ -282,6 +282,39 @@ static void prompts_share_the_budget_by_client(void **state)
     destroy_engine(held.engine);
 }
 
+static void step(bitnet_engine *engine)
+{
+    assert_int_equal(bitnet_engine_step(engine, 0), BITNET_OK);
+}
+
+/* Of its own client or of another's, the prompt of 20 tokens has its first token after
+ * one step, although one of 400 came before. */
+static void a_short_prompt_does_not_wait_for_a_long_one(void **state)
+{
+    (void)state;
+    for (uint64_t client = 1; client <= 2; client++) {
+        bitnet_engine_options engine_options = bitnet_engine_options_default();
+        engine_options.is_stepped = true;
+        engine_options.step_tokens = 96;
+        engine_options.prefix_cache = false; /* they begin alike */
+        bitnet_engine *engine = create_engine(model, &engine_options);
+        bitnet_generate_options options = exact_options(1, 400, 2);
+        bitnet_request *long_one = submit_well(engine, &options);
+        step(engine);
+        options = exact_options(client, 20, 2);
+        bitnet_request *short_one = submit_well(engine, &options);
+        step(engine);
+        bitnet_token token;
+        assert_int_equal(bitnet_request_next(short_one, 0, &token, NULL, NULL),
+                         BITNET_OK);
+        assert_int_equal(bitnet_request_next(long_one, 0, &token, NULL, NULL),
+                         BITNET_ERROR_TIMED_OUT);
+        finish(short_one, NULL);
+        finish(long_one, NULL);
+        destroy_engine(engine);
+    }
+}
+
 static void a_prompt_of_higher_priority_has_the_budget_to_itself(void **state)
 {
     (void)state;
@@ -354,6 +387,7 @@ int main(void)
         cmocka_unit_test(a_higher_priority_starts_first),
         cmocka_unit_test(requests_of_one_client_start_in_their_order),
         cmocka_unit_test(prompts_share_the_budget_by_client),
+        cmocka_unit_test(a_short_prompt_does_not_wait_for_a_long_one),
         cmocka_unit_test(a_prompt_of_higher_priority_has_the_budget_to_itself),
         cmocka_unit_test(one_caller_is_not_held_up_by_a_line_of_others),
     };

@@ -173,8 +173,9 @@ static void the_stream_ends_before_the_first_stop_string(void **state)
 {
     (void)state;
     bitnet_model *model;
-    const bitnet_model_options vocabulary_only = {
-        .struct_size = sizeof(vocabulary_only), .is_vocabulary_only = true};
+    const bitnet_model_options vocabulary_only = {.struct_size =
+                                                      sizeof(vocabulary_only),
+                                                  .is_vocabulary_only = true};
     assert_int_equal(bitnet_model_load(SHIPPED_MODEL, &vocabulary_only, &model),
                      BITNET_OK);
     static char expected[MAX_TEXT];

@@ -91,7 +91,8 @@ static void a_wait_of_the_library_is_no_cancellation_point(void **state)
     struct watchdog dog;
     watchdog_start(&dog, "pthread_cancel of a waiting thread", LIMIT_S);
     struct blocker blocker = BLOCKER(1);
-    struct waiting waiting = {.is_cancelled = LATCH(1), .status = BITNET_ERROR_INTERNAL};
+    struct waiting waiting = {.is_cancelled = LATCH(1),
+                              .status = BITNET_ERROR_INTERNAL};
     waiting.pool = make_pool(1, 1);
     block_workers(waiting.pool, &blocker, 1);
     pthread_t thread;
