@@ -16,7 +16,8 @@ first_cpu=$(taskset -cp $$ | sed 's/.*: *//; s/[-,].*//')
 
 n_passed=0
 n_failed=0
-for test in "$build"/tests/test_thread* "$build"/tests/test_cleanup* \
+for test in "$build"/tests/test_thread_[!s]* "$build"/tests/test_thread_safe* \
+    "$build"/tests/test_threading* "$build"/tests/test_cleanup* \
     "$build"/tests/test_error_state* "$build"/tests/test_queue \
     "$build"/tests/test_submit* "$build"/tests/test_short_jobs; do
     if timeout 300 taskset -c "$first_cpu" valgrind --tool=helgrind --fair-sched=yes --error-exitcode=9 --quiet \

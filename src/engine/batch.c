@@ -20,6 +20,8 @@
  * prompt, for its logits, and whatever is read out (readout.h). So the page it is in is
  * shared by others, if it is full, and never taken from them.
  */
+#include <assert.h>
+
 #include "base/size.h"
 #include "engine/engine.h"
 
@@ -202,6 +204,7 @@ static void add_generating(bitnet_engine *engine, struct picked *picked)
         request->n_step_rows = 0;
         request->n_drafts = 0;
         if (!generates(request)) continue;
+        assert(n_left > 0); /* it was counted above */
         draft(request, n_spare / n_left--, n_generating);
         n_spare -= request->n_drafts;
         add_rows(engine, request, 1 + request->n_drafts, request->n_computed + 1,

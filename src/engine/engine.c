@@ -185,7 +185,7 @@ bitnet_status bitnet_engine_memory_bound(const bitnet_model *model,
                                          const bitnet_engine_options *options,
                                          uint64_t *n_bytes)
 {
-    struct plan plan;
+    struct plan plan = {0};
     if (n_bytes == NULL)
         return bni_error(BITNET_ERROR_INVALID_ARGUMENT, "engine: n_bytes is NULL");
     const bitnet_status status = resolve(model, options, &plan);
@@ -252,7 +252,7 @@ bitnet_status bitnet_engine_create(bitnet_model *model,
                                    const bitnet_engine_options *options,
                                    bitnet_engine **out)
 {
-    struct plan plan;
+    struct plan plan = {0};
     if (out == NULL)
         return bni_error(BITNET_ERROR_INVALID_ARGUMENT, "engine: out is NULL");
     bitnet_status status = resolve(model, options, &plan);

@@ -51,7 +51,7 @@ bitnet_status bni_grammar_end_alternative(struct bni_grammar_builder *builder,
 bitnet_status bni_grammar_end_rule(struct bni_grammar_builder *builder, uint32_t rule,
                                    size_t n_begins);
 
-enum { BNI_GRAMMAR_NO_MAXIMUM = UINT32_MAX };
+#define BNI_GRAMMAR_NO_MAXIMUM UINT32_MAX
 
 /* Replaces the elements from `n_elements` on by `min` to `max` times them. */
 bitnet_status bni_grammar_repeat(struct bni_grammar_builder *builder, size_t n_elements,

@@ -16,8 +16,6 @@
  */
 #include "engine/grammar_check.h"
 
-#include <string.h>
-
 #include "base/alloc.h"
 #include "base/error.h"
 
@@ -79,7 +77,7 @@ static bitnet_status finishing_rules(const struct view *v, bool without_characte
 
     uint32_t n_sites = 0;
     uint32_t n_queued = 0;
-    memset(finishes, 0, v->n_rules * sizeof(*finishes));
+    for (uint32_t r = 0; r < v->n_rules; r++) finishes[r] = false;
     for (uint32_t r = 0; r < v->n_rules; r++) {
         for (uint32_t i = 0; i < v->rules[r].n_alternatives; i++) {
             const uint32_t a = v->rules[r].first_alternative + i;

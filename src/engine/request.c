@@ -267,7 +267,7 @@ static bitnet_status create_filled(struct bitnet_engine *engine,
     return BITNET_OK;
 
 fail_changed:
-    bni_error_prefix(shape->what);
+    bni_error_prefix("%s", shape->what);
     bni_cond_destroy(&request->changed);
 fail_lock:
     bni_mutex_destroy(&request->lock);

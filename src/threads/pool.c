@@ -76,7 +76,6 @@ bitnet_status bitnet_thread_pool_create(const bitnet_thread_pool_options *option
         status = bni_options_read("trace functions", &pool->trace, sizeof(pool->trace),
                                   resolved.trace);
         if (status != BITNET_OK) goto fail_pool;
-        status = BITNET_ERROR_OUT_OF_MEMORY;
     }
 
     status = bni_mutex_init(&pool->lock);

@@ -21,6 +21,13 @@
 
 enum { CHILD_LIMIT_S = 100 };
 
+/* AddressSanitizer's malloc has locks that may be taken at a fork, and stay so. */
+#if defined(__SANITIZE_ADDRESS__)
+#define CHILD_CAN_ALLOCATE false
+#else
+#define CHILD_CAN_ALLOCATE true
+#endif
+
 /* The system gives a child's threads the stacks of those its parent had, and
  * ThreadSanitizer then takes them for these and ends the process. */
 #if defined(__SANITIZE_THREAD__)

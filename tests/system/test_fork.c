@@ -285,6 +285,7 @@ static void what_must_notice_forks_fails_if_it_could_not(void **state)
 
 static void four_children_refuse_what_is_the_parents_and_serve(void **state)
 {
+    if (!CHILD_CAN_ALLOCATE) skip();
     pid_t children[N_CHILDREN];
     for (int i = 0; i < N_CHILDREN; i++)
         children[i] = start_child(refuse_then_serve, *state);
@@ -326,6 +327,7 @@ static void be_a_child_with_a_child(void *arg)
 
 static void a_grandchild_refuses_what_is_of_both_its_elders(void **state)
 {
+    if (!CHILD_CAN_ALLOCATE) skip();
     if (!CHILD_CAN_HAVE_THREADS) skip();
     assert_int_equal(in_child(be_a_child_with_a_child, *state), 0);
 }
@@ -344,6 +346,7 @@ static void configure_and_clean_up(void *arg)
 
 static void cleanup_in_a_child_forgets_the_parents_pool(void **state)
 {
+    if (!CHILD_CAN_ALLOCATE) skip();
     (void)state;
     assert_int_equal(in_child(configure_and_clean_up, NULL), 0);
 }
@@ -375,6 +378,7 @@ static bitnet_status fork_in_job(void *arg)
 
 static void a_child_that_returns_from_a_job_ends(void **state)
 {
+    if (!CHILD_CAN_ALLOCATE) skip();
     struct fork_inside inside = {.parent = *state, .end = -1};
     bitnet_thread_pool *pool = make_pool(2, 4);
     bitnet_job *job;
@@ -393,6 +397,7 @@ static void fork_in_drop(void *arg)
 
 static void a_child_that_returns_from_a_drop_function_goes_on(void **state)
 {
+    if (!CHILD_CAN_ALLOCATE) skip();
     struct fork_inside inside = {.parent = *state, .end = -1};
     struct blocker blocker = BLOCKER(1);
     bitnet_thread_pool *pool = make_pool(1, 4);
@@ -427,6 +432,7 @@ static bool fork_in_on_text(void *user, const char *text, size_t text_len)
 
 static void a_child_that_returns_from_on_text_is_refused_the_rest(void **state)
 {
+    if (!CHILD_CAN_ALLOCATE) skip();
     struct fork_inside inside = {.parent = *state, .end = -1};
     bitnet_generate_options options = short_options();
     bitnet_result result;

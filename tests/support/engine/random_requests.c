@@ -18,8 +18,8 @@ enum { PAGE = 32 };
 
 static const char *const grammar_texts[RANDOM_N_GRAMMARS] = {
     "root ::= [a-z] [a-z ]* \".\"",
-    "root ::= \"[\" item (\",\" item)* \"]\"\nitem ::= [0-9]{1,4} | \"\\\"\" [a-f]* "
-    "\"\\\"\"",
+    ("root ::= \"[\" item (\",\" item)* \"]\"\n"
+     "item ::= [0-9]{1,4} | \"\\\"\" [a-f]* \"\\\"\""),
     "root ::= (line \"\\n\")+\nline ::= [^\\n]{3,12}",
 };
 
