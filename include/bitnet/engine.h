@@ -191,8 +191,9 @@ typedef enum bitnet_when_full {
  * request: it ends as cancelled.
  *
  * Runs on the thread that called bitnet_generate() or bitnet_request_wait(), or on one
- * of the request's delivery pool, without locks. It may call any function except those that wait for this very request or
- * destroy its engine, which refuse with BITNET_ERROR_THREAD_SAFETY.
+ * of the request's delivery pool, without locks. It may call any function except those
+ * that wait for this very request or destroy its engine, which refuse with
+ * BITNET_ERROR_THREAD_SAFETY.
  */
 typedef bool (*bitnet_text_fn)(void *user, const char *text, size_t text_len);
 

@@ -146,14 +146,27 @@ bool bni_has_room(const bitnet_engine *engine) BNI_REQUIRES(engine->lock);
 void bni_admission_changed(bitnet_engine *engine) BNI_REQUIRES(engine->lock);
 
 /*
- * Whether a request of `priority` from a client served `n_served` goes before the
- * other. Of two that neither goes before, the first to come is served.
+ * Whether a request of `priority` goes before the other; of equal priority, whose count
+ * is less: what its client was served, or what it needs. Of two that neither goes
+ * before, the first to come is served.
  */
-static inline bool bni_comes_before(int32_t priority, uint64_t n_served,
-                                    int32_t other_priority, uint64_t other_n_served)
+static inline bool bni_comes_before(int32_t priority, uint64_t count,
+                                    int32_t other_priority, uint64_t other_count)
 {
     if (priority != other_priority) return priority > other_priority;
-    return n_served < other_n_served;
+    return count < other_count;
+}
+
+/* What the model is run with. */
+static inline struct bni_forward bni_engine_forward(bitnet_engine *engine)
+{
+    return (struct bni_forward){
+        .model = engine->model,
+        .kernels = engine->kernels,
+        .rope = &engine->rope,
+        .cache = &engine->cache,
+        .workspace = &engine->workspace,
+    };
 }
 
 void bni_list_append(struct bni_request_list *list, bitnet_request *request);

@@ -50,13 +50,7 @@ void bni_explain_not_finite(bitnet_engine *engine, struct bni_team *team,
                             const bitnet_request *request, uint32_t position,
                             struct bni_error_record *error)
 {
-    const struct bni_forward forward = {
-        .model = engine->model,
-        .kernels = engine->kernels,
-        .rope = &engine->rope,
-        .cache = &engine->cache,
-        .workspace = &engine->workspace,
-    };
+    const struct bni_forward forward = bni_engine_forward(engine);
     const struct bni_row row = {
         .token = request->tokens[position],
         .position = position,

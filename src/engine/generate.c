@@ -330,8 +330,7 @@ static bitnet_status begin(bitnet_engine *engine,
     const uint64_t submitted_ns = bitnet_clock_ns();
     if (engine == NULL)
         return bni_error(BITNET_ERROR_INVALID_ARGUMENT, "generate: engine is NULL");
-    bitnet_status status = bni_context_check("generate");
-    if (status == BITNET_OK) status = bni_fork_check(engine->generation, "generate");
+    bitnet_status status = bni_context_check_wait(engine->generation, "generate");
     if (status != BITNET_OK) return status;
     bni_engine_retain(engine); /* it may be destroyed while we tokenise or wait */
     status = submit(engine, options, prompt, is_waited_for, submitted_ns, out);
@@ -362,8 +361,8 @@ void bni_end_consuming(bitnet_request *request)
 /* Makes the calling thread the request's one consumer, or refuses. */
 static bitnet_status begin_consuming(bitnet_request *request, const char *what)
 {
-    bitnet_status status = bni_context_check(what);
-    if (status == BITNET_OK) status = bni_fork_check(request->engine->generation, what);
+    const bitnet_status status =
+        bni_context_check_wait(request->engine->generation, what);
     if (status != BITNET_OK) return status;
     /* Acquire: what the last consumer left is ours to read. */
     if (atomic_flag_test_and_set_explicit(&request->is_being_consumed,

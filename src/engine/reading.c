@@ -39,8 +39,7 @@ bitnet_status bni_reading_submit(bitnet_engine *engine,
     if (engine == NULL || out == NULL)
         return bni_error(BITNET_ERROR_INVALID_ARGUMENT, "%s: %s is NULL", reading->what,
                          engine == NULL ? "engine" : "out");
-    bitnet_status status = bni_context_check(reading->what);
-    if (status == BITNET_OK) status = bni_fork_check(engine->generation, reading->what);
+    bitnet_status status = bni_context_check_wait(engine->generation, reading->what);
     if (status != BITNET_OK) return status;
     bni_engine_retain(engine); /* it may be destroyed while we tokenise or wait */
     status = create_and_admit(engine, reading, options, submitted_ns, out);

@@ -111,8 +111,7 @@ bitnet_status bitnet_engine_step(bitnet_engine *engine, uint64_t deadline_ns)
                          "%s: the engine has a thread of its own; is_stepped was not "
                          "among its options",
                          what);
-    bitnet_status status = bni_context_check(what);
-    if (status == BITNET_OK) status = bni_fork_check(engine->generation, what);
+    bitnet_status status = bni_context_check_wait(engine->generation, what);
     if (status != BITNET_OK) return status;
     bni_engine_retain(engine);
     bni_mutex_lock(&engine->lock);

@@ -30,4 +30,8 @@ void bni_context_forbid_blocking(const char *thread_role);
 /* Returns THREAD_SAFETY on such a thread, naming role and `what`; else BITNET_OK. */
 bitnet_status bni_context_check(const char *what);
 
+/* The same, and for an object of that generation (fork.h) made before this process was
+ * forked: what every call refuses that may wait for the object. */
+bitnet_status bni_context_check_wait(unsigned generation, const char *what);
+
 #endif

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "threads/compute.h"
+#include "threads/fork.h"
 
 static _Thread_local const char *forbidding_role;
 
@@ -24,4 +25,10 @@ bitnet_status bni_context_check(const char *what)
                      "%s: refused on a %s, which everybody's work waits for and which "
                      "must therefore never block",
                      what, forbidding_role);
+}
+
+bitnet_status bni_context_check_wait(unsigned generation, const char *what)
+{
+    const bitnet_status status = bni_context_check(what);
+    return status == BITNET_OK ? bni_fork_check(generation, what) : status;
 }

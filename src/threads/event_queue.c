@@ -323,9 +323,8 @@ bitnet_status bitnet_event_queue_next_until(bitnet_event_queue *queue,
         return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
                          "waiting for an event: %s is NULL",
                          queue == NULL ? "the event queue" : "`event`");
-    bitnet_status status = bni_context_check("waiting for an event");
-    if (status == BITNET_OK)
-        status = bni_fork_check(queue->generation, "waiting for an event");
+    bitnet_status status =
+        bni_context_check_wait(queue->generation, "waiting for an event");
     if (status != BITNET_OK) return status;
     bni_mutex_lock(&queue->lock);
     queue->n_refs++;

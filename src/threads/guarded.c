@@ -147,9 +147,7 @@ static bitnet_status check_entry(const bitnet_guarded *guarded, bool has_functio
         return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
                          "cannot enter a guarded object: %s is NULL",
                          guarded == NULL ? "it" : "the function");
-    const bitnet_status status = bni_context_check("entering a guarded object");
-    if (status != BITNET_OK) return status;
-    return bni_fork_check(guarded->generation, "entering a guarded object");
+    return bni_context_check_wait(guarded->generation, "entering a guarded object");
 }
 
 bitnet_status bitnet_guarded_read(bitnet_guarded *guarded, bitnet_guarded_read_fn fn,

@@ -193,9 +193,8 @@ bitnet_status bitnet_job_wait_until(bitnet_job *job, uint64_t deadline_ns)
         return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
                          "waiting for a job: the handle is NULL");
     bitnet_thread_pool *pool = job->pool;
-    bitnet_status status = bni_context_check("waiting for a job");
-    if (status == BITNET_OK)
-        status = bni_fork_check(pool->generation, "waiting for a job");
+    bitnet_status status =
+        bni_context_check_wait(pool->generation, "waiting for a job");
     if (status != BITNET_OK) return status;
 
     bni_mutex_lock(&pool->lock);

@@ -18,8 +18,8 @@
  * before it sleeps: a job that comes right after another then starts without waking
  * a thread. And of many jobs that come at once, only the first wakes a worker; who
  * wakes and finds more wakes the next, so that the one who brings them is not kept
- * busy with waking. Whoever leaves with jobs still queued passes on the wake-up it may have
- * swallowed.
+ * busy with waking. Whoever leaves with jobs still queued passes on the wake-up it may
+ * have swallowed.
  */
 #include "threads/pool.h"
 
@@ -110,8 +110,8 @@ static void serve(struct bni_worker *worker) BNI_NO_ANALYSIS
     uint64_t now = bni_ticks();
     bni_mutex_lock(&pool->lock);
     while (is_wanted(worker)) {
-        /* A pool that is stopping drops what is queued; none of it may begin. */
         if (pool->queue.n_queued == 0) bni_hand_gather(pool);
+        /* A pool that is stopping drops what is queued; none of it may begin. */
         if (pool->state < BNI_POOL_STOPPING && bni_queue_pop(&pool->queue, &task)) {
             bni_pool_refill(pool);
             bni_hand_deal(pool, worker, &task);

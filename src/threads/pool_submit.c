@@ -53,6 +53,13 @@ static bool is_full(const bitnet_thread_pool *pool) BNI_REQUIRES(pool->lock)
     return pool->queue.n_queued + pool->n_dealt == pool->queue.capacity;
 }
 
+/* What was dealt counts as queued until it is gathered, though it may have ended. */
+static bool has_room(bitnet_thread_pool *pool) BNI_REQUIRES(pool->lock)
+{
+    if (is_full(pool)) bni_hand_gather(pool);
+    return !is_full(pool);
+}
+
 static void answer(struct bni_submitter *submitter, bool is_accepted)
 {
     submitter->has_answer = true;
@@ -76,8 +83,7 @@ void bni_pool_refill(bitnet_thread_pool *pool)
      * all are let in, to be dropped. */
     while (pool->first_submitter != NULL &&
            (!pool->is_admitting || pool->n_alive == 0)) {
-        if (is_full(pool)) bni_hand_gather(pool); /* maybe it is not */
-        if (is_full(pool)) return;
+        if (!has_room(pool)) return;
         struct bni_submitter *submitter = pop_submitter(pool);
         enqueue(pool, &submitter->task);
         if (submitter->is_standing) continue;
@@ -275,8 +281,7 @@ static bitnet_status submit_locked(bitnet_thread_pool *pool,
         const bitnet_status status = bni_pool_fill_places(pool);
         if (status != BITNET_OK && pool->n_alive == 0) return status;
     }
-    if (is_full(pool)) bni_hand_gather(pool); /* maybe it is not */
-    if (is_full(pool)) return submit_to_full(pool, submission, is_own_worker);
+    if (!has_room(pool)) return submit_to_full(pool, submission, is_own_worker);
     enqueue(pool, &submission->task);
     bni_pool_refill(pool); /* standing jobs may have been waiting for a thread */
     return BITNET_OK;
@@ -313,33 +318,43 @@ static bitnet_status submit_prepared(bitnet_thread_pool *pool,
     return status;
 }
 
-static bitnet_status submit(bitnet_thread_pool *pool, struct submission *submission,
-                            bitnet_event_queue *events, uint64_t event_tag)
+/* With options that are ours, or were checked. */
+static bitnet_status submit(bitnet_thread_pool *pool, bitnet_job_fn fn, void *arg,
+                            const bitnet_submit_options *options, bitnet_job **out)
 {
-    struct bni_task *task = &submission->task;
-    if (pool == NULL || task->fn == NULL)
+    if (pool == NULL || fn == NULL)
         return bni_error(BITNET_ERROR_INVALID_ARGUMENT,
                          "cannot submit a job: %s is NULL",
                          pool == NULL ? "the thread pool" : "its function");
-    if (submission->when_full != BITNET_SUBMIT_REFUSE) {
+    struct submission submission = {
+        .task = {.fn = fn,
+                 .drop = options->drop,
+                 .arg = arg,
+                 .start_deadline_ns = options->start_deadline_ns},
+        .when_full = options->when_full,
+        .room_deadline_ns = options->room_deadline_ns,
+        .out = out,
+    };
+    struct bni_task *task = &submission.task;
+    if (options->when_full != BITNET_SUBMIT_REFUSE) {
         const bitnet_status status = bni_context_check("submitting to a thread pool");
         if (status != BITNET_OK) return status;
     }
     bitnet_status status =
         bni_fork_check(pool->generation, "submitting to a thread pool");
     if (status != BITNET_OK) return status;
-    status = bni_event_reserve(events, event_tag, &task->event);
+    status = bni_event_reserve(options->events, options->event_tag, &task->event);
     if (status != BITNET_OK) return bni_error_prefix("cannot submit a job");
-    if (submission->out != NULL) {
+    if (out != NULL) {
         task->job = bni_job_create();
         if (task->job == NULL) {
             bni_event_give_back(task->event);
             return BITNET_ERROR_OUT_OF_MEMORY;
         }
     }
-    status = submit_prepared(pool, submission);
+    status = submit_prepared(pool, &submission);
     if (status == BITNET_OK) {
-        hand_out(submission);
+        hand_out(&submission);
         return BITNET_OK;
     }
     bni_event_give_back(task->event);
@@ -360,31 +375,20 @@ bitnet_status bitnet_thread_pool_submit_until(bitnet_thread_pool *pool,
                                               void *arg, bitnet_job_drop_fn drop,
                                               bitnet_job **job)
 {
-    struct submission submission = {
-        .task = {.fn = fn,
-                 .drop = drop,
-                 .arg = arg,
-                 .start_deadline_ns = BITNET_NO_DEADLINE},
-        .when_full = BITNET_SUBMIT_WAIT,
-        .room_deadline_ns = deadline_ns,
-        .out = job,
-    };
-    return submit(pool, &submission, NULL, 0);
+    bitnet_submit_options options = bitnet_submit_options_default();
+    options.room_deadline_ns = deadline_ns;
+    options.drop = drop;
+    return submit(pool, fn, arg, &options, job);
 }
 
 bitnet_status bitnet_thread_pool_try_submit(bitnet_thread_pool *pool, bitnet_job_fn fn,
                                             void *arg, bitnet_job_drop_fn drop,
                                             bitnet_job **job)
 {
-    struct submission submission = {
-        .task = {.fn = fn,
-                 .drop = drop,
-                 .arg = arg,
-                 .start_deadline_ns = BITNET_NO_DEADLINE},
-        .when_full = BITNET_SUBMIT_REFUSE,
-        .out = job,
-    };
-    return submit(pool, &submission, NULL, 0);
+    bitnet_submit_options options = bitnet_submit_options_default();
+    options.when_full = BITNET_SUBMIT_REFUSE;
+    options.drop = drop;
+    return submit(pool, fn, arg, &options, job);
 }
 
 bitnet_status bitnet_thread_pool_submit_with(bitnet_thread_pool *pool, bitnet_job_fn fn,
@@ -401,14 +405,5 @@ bitnet_status bitnet_thread_pool_submit_with(bitnet_thread_pool *pool, bitnet_jo
                          "submit options: when_full is %d; %d to %d are possible",
                          (int)wanted.when_full, BITNET_SUBMIT_WAIT,
                          BITNET_SUBMIT_DROP_OLDEST);
-    struct submission submission = {
-        .task = {.fn = fn,
-                 .drop = wanted.drop,
-                 .arg = arg,
-                 .start_deadline_ns = wanted.start_deadline_ns},
-        .when_full = wanted.when_full,
-        .room_deadline_ns = wanted.room_deadline_ns,
-        .out = job,
-    };
-    return submit(pool, &submission, wanted.events, wanted.event_tag);
+    return submit(pool, fn, arg, &wanted, job);
 }

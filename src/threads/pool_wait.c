@@ -96,10 +96,8 @@ static bitnet_status check_may_wait(const bitnet_thread_pool *pool, const char *
 {
     if (pool == NULL)
         return bni_error(BITNET_ERROR_INVALID_ARGUMENT, "%s: the pool is NULL", what);
-    bitnet_status status = bni_context_check(what);
-    if (status == BITNET_OK) status = bni_fork_check(pool->generation, what);
-    if (status == BITNET_OK) status = bni_pool_check_outside(pool, what);
-    return status;
+    const bitnet_status status = bni_context_check_wait(pool->generation, what);
+    return status == BITNET_OK ? bni_pool_check_outside(pool, what) : status;
 }
 
 bitnet_status bitnet_thread_pool_wait_until(bitnet_thread_pool *pool,

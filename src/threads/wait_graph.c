@@ -25,8 +25,8 @@
  * The lock and the list of waiting workers are process-wide, because waits cross
  * pools. The lock is the innermost: pools take it with their own held, nothing is
  * taken under it, and a check costs (sleeping workers)^2 steps, for waits for a pool's
- * jobs ^3, at worst, paid only by a worker about to sleep. Everything in the structs but their fixed fields is
- * guarded by it.
+ * jobs ^3, at worst, paid only by a worker about to sleep. Everything in the structs but
+ * their fixed fields is guarded by it.
  */
 #include "threads/wait_graph.h"
 
