@@ -15,6 +15,11 @@
  *               ...
  *     panel 1                 33
  *
+ * Where the first tile of activations meets a row it comes from memory, and in the
+ * order in which it lies there: see bni_avx2_prefetch(). With up to four activations
+ * that is all that is read of it, so they take one row at a time; with more, two, as
+ * then what is unpacked and loaded is used twice.
+ *
  * A ternary product uses the codes 0..2 as they are, as the unsigned operand of a
  * u8 * s8 multiply-add, and subtracts the sum of the activations in the end:
  * sum (c - 1) q = sum c q - sum q. Integers are exact, so the order is free.
@@ -51,13 +56,16 @@ ALWAYS_INLINE __m256i add_now(__m256i a, __m256i b)
     return sum;
 }
 
+/* Whether a tile's weights are in the cache, or come from memory and must be asked for. */
+enum source { FROM_CACHE, FROM_MEMORY };
+
 /*
  * Adds to sums[r][i] the products of the blocks [block, block_end), of which there are
  * at most BLOCKS_PER_WIDENING, for n_rows rows of codes and n_x of activations.
  */
 ALWAYS_INLINE void add_ternary_blocks(const uint8_t *codes, const int8_t *q,
                                       size_t n_cols, size_t block, size_t block_end,
-                                      size_t n_rows, size_t n_x,
+                                      size_t n_rows, size_t n_x, enum source source,
                                       __m256i sums[MAX_TILE_ROWS][MAX_TILE_X])
 {
     const __m256i low_bits = _mm256_set1_epi8(3);
@@ -67,15 +75,11 @@ ALWAYS_INLINE void add_ternary_blocks(const uint8_t *codes, const int8_t *q,
 
     for (; block < block_end; block++) {
         __m256i packed[MAX_TILE_ROWS];
-        for (size_t r = 0; r < n_rows; r++)
-            packed[r] =
-                _mm256_loadu_si256((const __m256i *)(codes + r * (n_cols / 4) +
-                                                     block * BNI_TERNARY_BLOCK_BYTES));
-
-        if (block % 2 == 0) {
-            for (size_t r = 0; r < n_rows; r++)
-                bni_avx2_prefetch(codes, (n_rows + r) * (n_cols / 4) +
-                                             block * BNI_TERNARY_BLOCK_BYTES);
+        for (size_t r = 0; r < n_rows; r++) {
+            const uint8_t *from =
+                codes + r * (n_cols / 4) + block * BNI_TERNARY_BLOCK_BYTES;
+            packed[r] = _mm256_loadu_si256((const __m256i *)from);
+            if (source == FROM_MEMORY && block % 2 == 0) bni_avx2_prefetch(from);
         }
 
         /* The last quarter of a block is in the lowest bits: begin with it. */
@@ -126,9 +130,11 @@ ALWAYS_INLINE __m128 scale_four(__m128i sum, __m128i q_sum, __m128 x_scale,
     return _mm_mul_ps(_mm_div_ps(acc, x_scale), _mm_set1_ps(w_scale));
 }
 
-/* Computes outputs m .. m + n_rows for activations i .. i + n_x. */
+/* Computes outputs m .. m + n_rows for activations i .. i + n_x, `at_once` rows at a
+ * time. */
 ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m, size_t i,
-                                size_t n_rows, size_t n_x)
+                                size_t n_rows, size_t at_once, size_t n_x,
+                                enum source source)
 {
     const uint8_t *codes = args->codes + m * (args->n_cols / 4);
     const int8_t *q = args->q + i * args->n_cols;
@@ -138,10 +144,13 @@ ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m, s
     for (size_t r = 0; r < n_rows; r++)
         for (size_t j = 0; j < n_x; j++) sums[r][j] = _mm256_setzero_si256();
 
-    for (size_t block = 0; block < n_blocks; block += BLOCKS_PER_WIDENING)
-        add_ternary_blocks(codes, q, args->n_cols, block,
-                           bni_size_min(block + BLOCKS_PER_WIDENING, n_blocks), n_rows,
-                           n_x, sums);
+#pragma GCC unroll 4
+    for (size_t r = 0; r < n_rows; r += at_once) {
+        for (size_t block = 0; block < n_blocks; block += BLOCKS_PER_WIDENING)
+            add_ternary_blocks(codes + r * (args->n_cols / 4), q, args->n_cols, block,
+                               bni_size_min(block + BLOCKS_PER_WIDENING, n_blocks),
+                               at_once, n_x, source, sums + r);
+    }
 
     if (n_x == 4) {
         for (size_t r = 0; r < n_rows; r++) {
@@ -172,11 +181,41 @@ ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m, s
 
 /* Computes outputs m .. m_end for n_x activations, in tiles of `tile_rows` rows. */
 ALWAYS_INLINE void ternary_rows(const struct bni_ternary_args *args, size_t m,
-                                size_t m_end, size_t i, size_t tile_rows, size_t n_x)
+                                size_t m_end, size_t i, size_t tile_rows,
+                                size_t at_once, size_t n_x, enum source source)
 {
     for (; m_end - m >= tile_rows; m += tile_rows)
-        ternary_tile(args, m, i, tile_rows, n_x);
-    for (; m < m_end; m++) ternary_tile(args, m, i, 1, n_x);
+        ternary_tile(args, m, i, tile_rows, at_once, n_x, source);
+    for (; m < m_end; m++) ternary_tile(args, m, i, 1, 1, n_x, source);
+}
+
+/* All activations with the rows of a panel: up to four, for which it is only read. */
+ALWAYS_INLINE void stream_panel(const struct bni_ternary_args *args, size_t m,
+                                size_t m_end)
+{
+    switch (args->n_x) {
+    case 4: ternary_rows(args, m, m_end, 0, 1, 1, 4, FROM_MEMORY); break;
+    case 3: ternary_rows(args, m, m_end, 0, 1, 1, 3, FROM_MEMORY); break;
+    case 2: ternary_rows(args, m, m_end, 0, 1, 1, 2, FROM_MEMORY); break;
+    case 1: ternary_rows(args, m, m_end, 0, 4, 1, 1, FROM_MEMORY); break;
+    default: break;
+    }
+}
+
+/* The same for more, which find it in the cache but for the first four. */
+ALWAYS_INLINE void share_panel(const struct bni_ternary_args *args, size_t m,
+                               size_t m_end)
+{
+    ternary_rows(args, m, m_end, 0, 1, 1, 4, FROM_MEMORY);
+    size_t i = 4;
+    for (; args->n_x - i >= 4; i += 4)
+        ternary_rows(args, m, m_end, i, 2, 2, 4, FROM_CACHE);
+    switch (args->n_x - i) {
+    case 3: ternary_rows(args, m, m_end, i, 2, 2, 3, FROM_CACHE); break;
+    case 2: ternary_rows(args, m, m_end, i, 2, 2, 2, FROM_CACHE); break;
+    case 1: ternary_rows(args, m, m_end, i, 4, 4, 1, FROM_CACHE); break;
+    default: break;
+    }
 }
 
 void bni_avx2_ternary_matmul(const struct bni_ternary_args *args, size_t row_begin,
@@ -187,14 +226,10 @@ void bni_avx2_ternary_matmul(const struct bni_ternary_args *args, size_t row_beg
 
     for (size_t m = row_begin; m < row_end; m += PANEL_ROWS) {
         const size_t m_end = bni_size_min(m + PANEL_ROWS, row_end);
-        size_t i = 0;
-        for (; args->n_x - i >= 4; i += 4) ternary_rows(args, m, m_end, i, 2, 4);
-        switch (args->n_x - i) {
-        case 3: ternary_rows(args, m, m_end, i, 2, 3); break;
-        case 2: ternary_rows(args, m, m_end, i, 2, 2); break;
-        case 1: ternary_rows(args, m, m_end, i, 4, 1); break;
-        default: break;
-        }
+        if (args->n_x <= 4)
+            stream_panel(args, m, m_end);
+        else
+            share_panel(args, m, m_end);
     }
 }
 
@@ -220,25 +255,28 @@ ALWAYS_INLINE __m256 load_weights(const void *weights, size_t index,
 
 /* Computes outputs m .. m + n_rows for activations i .. i + n_x. */
 ALWAYS_INLINE void dense_tile(const struct bni_dense_args *args, size_t m, size_t i,
-                              size_t n_rows, size_t n_x, enum bni_dense_type type)
+                              size_t n_rows, size_t n_x, enum bni_dense_type type,
+                              enum source source)
 {
-    enum { MAX_ROWS = 4, MAX_X = 2 };
     const size_t n_cols = args->n_cols;
-    struct lanes sums[MAX_ROWS][MAX_X];
+    const size_t weight_bytes = type == BNI_DENSE_F32 ? 4 : 2;
+    struct lanes sums[MAX_TILE_ROWS][MAX_TILE_X];
     for (size_t r = 0; r < n_rows; r++)
         for (size_t j = 0; j < n_x; j++)
             sums[r][j] = (struct lanes){_mm256_setzero_ps(), _mm256_setzero_ps()};
 
     for (size_t k = 0; k < n_cols; k += 16) {
-        struct lanes x[MAX_X];
+        struct lanes x[MAX_TILE_X];
         for (size_t j = 0; j < n_x; j++) {
             const float *from = args->x + (i + j) * n_cols + k;
             x[j] = (struct lanes){_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)};
             /* Keeps the compiler from loading it again for every row. */
-            __asm__("" : "+x"(x[j].low), "+x"(x[j].high));
+            if (n_rows > 1) __asm__("" : "+x"(x[j].low), "+x"(x[j].high));
         }
         for (size_t r = 0; r < n_rows; r++) {
             const size_t index = (m + r) * n_cols + k;
+            if (source == FROM_MEMORY && k * weight_bytes % 64 == 0)
+                bni_avx2_prefetch((const char *)args->weights + index * weight_bytes);
             const __m256 low = load_weights(args->weights, index, type);
             const __m256 high = load_weights(args->weights, index + 8, type);
             for (size_t j = 0; j < n_x; j++) {
@@ -256,15 +294,15 @@ ALWAYS_INLINE void dense_tile(const struct bni_dense_args *args, size_t m, size_
 
 ALWAYS_INLINE void dense_rows(const struct bni_dense_args *args, size_t m, size_t m_end,
                               size_t i, size_t tile_rows, size_t n_x,
-                              enum bni_dense_type type)
+                              enum bni_dense_type type, enum source source)
 {
     for (; m_end - m >= tile_rows; m += tile_rows)
-        dense_tile(args, m, i, tile_rows, n_x, type);
-    for (; m < m_end; m++) dense_tile(args, m, i, 1, n_x, type);
+        dense_tile(args, m, i, tile_rows, n_x, type, source);
+    for (; m < m_end; m++) dense_tile(args, m, i, 1, n_x, type, source);
 }
 
-/* Eight sums at a time, since a fused multiply-add takes four cycles and two can begin
- * in each. */
+/* At least eight sums at a time where memory does not set the pace, since a fused
+ * multiply-add takes four cycles and two can begin in each. */
 ALWAYS_INLINE void dense_matmul(const struct bni_dense_args *args, size_t row_begin,
                                 size_t row_end, enum bni_dense_type type)
 {
@@ -272,9 +310,17 @@ ALWAYS_INLINE void dense_matmul(const struct bni_dense_args *args, size_t row_be
 
     for (size_t m = row_begin; m < row_end; m += PANEL_ROWS) {
         const size_t m_end = bni_size_min(m + PANEL_ROWS, row_end);
-        size_t i = 0;
-        for (; args->n_x - i >= 2; i += 2) dense_rows(args, m, m_end, i, 2, 2, type);
-        if (i < args->n_x) dense_rows(args, m, m_end, i, 4, 1, type);
+        size_t i = bni_size_min(args->n_x, 4);
+        switch (i) {
+        case 4: dense_rows(args, m, m_end, 0, 1, 4, type, FROM_MEMORY); break;
+        case 3: dense_rows(args, m, m_end, 0, 1, 3, type, FROM_MEMORY); break;
+        case 2: dense_rows(args, m, m_end, 0, 1, 2, type, FROM_MEMORY); break;
+        case 1: dense_rows(args, m, m_end, 0, 4, 1, type, FROM_MEMORY); break;
+        default: break;
+        }
+        for (; args->n_x - i >= 2; i += 2)
+            dense_rows(args, m, m_end, i, 2, 2, type, FROM_CACHE);
+        if (i < args->n_x) dense_rows(args, m, m_end, i, 4, 1, type, FROM_CACHE);
     }
 }
 

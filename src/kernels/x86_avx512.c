@@ -52,9 +52,12 @@ static int32_t sum_of_int32(__m512i v)
         _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1)));
 }
 
+/* Whether a tile's weights are in the cache, or come from memory and must be asked for. */
+enum source { FROM_CACHE, FROM_MEMORY };
+
 /* Computes outputs m .. m + n_rows for activations i .. i + n_x. */
 ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m, size_t i,
-                                size_t n_rows, size_t n_x)
+                                size_t n_rows, size_t n_x, enum source source)
 {
     const size_t row_bytes = args->n_cols / 4;
     const uint8_t *codes = args->codes + m * row_bytes;
@@ -68,21 +71,17 @@ ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m, s
         for (size_t j = 0; j < n_x; j++) sums[r][j] = _mm512_setzero_si512();
 
     for (size_t block = 0; block < args->n_cols / BNI_TERNARY_BLOCK; block++) {
-        if (block % 2 == 0) {
-            for (size_t r = 0; r < n_rows; r++)
-                bni_avx2_prefetch(codes, (n_rows + r) * row_bytes +
-                                             block * BNI_TERNARY_BLOCK_BYTES);
-        }
-
         __m512i x[2][MAX_TILE_X];
         for (size_t j = 0; j < n_x; j++)
             for (size_t half = 0; half < 2; half++)
                 x[half][j] = _mm512_loadu_si512(q + j * args->n_cols +
                                                 block * BNI_TERNARY_BLOCK + half * 64);
         for (size_t r = 0; r < n_rows; r++) {
-            const __m512i packed = _mm512_broadcast_i64x4(
-                _mm256_loadu_si256((const __m256i *)(codes + r * row_bytes +
-                                                     block * BNI_TERNARY_BLOCK_BYTES)));
+            const uint8_t *from =
+                codes + r * row_bytes + block * BNI_TERNARY_BLOCK_BYTES;
+            if (source == FROM_MEMORY && block % 2 == 0) bni_avx2_prefetch(from);
+            const __m512i packed =
+                _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)from));
             for (size_t half = 0; half < 2; half++) {
                 /* Bits from the byte above are among those masked away. */
                 const __m512i c =
@@ -103,11 +102,41 @@ ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m, s
 
 /* Computes outputs m .. m_end for n_x activations, in tiles of `tile_rows` rows. */
 ALWAYS_INLINE void ternary_rows(const struct bni_ternary_args *args, size_t m,
-                                size_t m_end, size_t i, size_t tile_rows, size_t n_x)
+                                size_t m_end, size_t i, size_t tile_rows, size_t n_x,
+                                enum source source)
 {
     for (; m_end - m >= tile_rows; m += tile_rows)
-        ternary_tile(args, m, i, tile_rows, n_x);
-    for (; m < m_end; m++) ternary_tile(args, m, i, 1, n_x);
+        ternary_tile(args, m, i, tile_rows, n_x, source);
+    for (; m < m_end; m++) ternary_tile(args, m, i, 1, n_x, source);
+}
+
+/* All activations with the rows of a panel: up to four, for which it is only read. */
+ALWAYS_INLINE void stream_panel(const struct bni_ternary_args *args, size_t m,
+                                size_t m_end)
+{
+    switch (args->n_x) {
+    case 4: ternary_rows(args, m, m_end, 0, 1, 4, FROM_MEMORY); break;
+    case 3: ternary_rows(args, m, m_end, 0, 1, 3, FROM_MEMORY); break;
+    case 2: ternary_rows(args, m, m_end, 0, 1, 2, FROM_MEMORY); break;
+    case 1: ternary_rows(args, m, m_end, 0, 1, 1, FROM_MEMORY); break;
+    default: break;
+    }
+}
+
+/* The same for more, which find it in the cache but for the first four. */
+ALWAYS_INLINE void share_panel(const struct bni_ternary_args *args, size_t m,
+                               size_t m_end)
+{
+    ternary_rows(args, m, m_end, 0, 1, 4, FROM_MEMORY);
+    size_t i = 4;
+    for (; args->n_x - i >= 4; i += 4)
+        ternary_rows(args, m, m_end, i, 4, 4, FROM_CACHE);
+    switch (args->n_x - i) {
+    case 3: ternary_rows(args, m, m_end, i, 4, 3, FROM_CACHE); break;
+    case 2: ternary_rows(args, m, m_end, i, 4, 2, FROM_CACHE); break;
+    case 1: ternary_rows(args, m, m_end, i, 8, 1, FROM_CACHE); break;
+    default: break;
+    }
 }
 
 static void ternary_matmul(const struct bni_ternary_args *args, size_t row_begin,
@@ -118,14 +147,10 @@ static void ternary_matmul(const struct bni_ternary_args *args, size_t row_begin
 
     for (size_t m = row_begin; m < row_end; m += PANEL_ROWS) {
         const size_t m_end = bni_size_min(m + PANEL_ROWS, row_end);
-        size_t i = 0;
-        for (; args->n_x - i >= 4; i += 4) ternary_rows(args, m, m_end, i, 4, 4);
-        switch (args->n_x - i) {
-        case 3: ternary_rows(args, m, m_end, i, 4, 3); break;
-        case 2: ternary_rows(args, m, m_end, i, 4, 2); break;
-        case 1: ternary_rows(args, m, m_end, i, 8, 1); break;
-        default: break;
-        }
+        if (args->n_x <= 4)
+            stream_panel(args, m, m_end);
+        else
+            share_panel(args, m, m_end);
     }
 }
 
