@@ -146,6 +146,7 @@ static void open_engine(const char *path, bitnet_model **model, bitnet_engine **
 {
     bitnet_engine_options options = bitnet_engine_options_default();
     options.prefix_cache = false;
+    options.speculation = false; /* every token is a step's */
     if (bitnet_model_load(path, NULL, model) != BITNET_OK ||
         bitnet_engine_create(*model, &options, engine) != BITNET_OK)
         bench_give_up("%s", bitnet_last_error());
