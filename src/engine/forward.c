@@ -4,7 +4,7 @@
  *
  * Every step of the graph is one run of the compute team over a range: rows for
  * what is done to a row alone (norm, quantise, rotate), output rows of the weight
- * matrix for a product, (row, kv head) pairs for attention. The trampolines below
+ * matrix for a product, (few rows, kv head) pairs for attention. The trampolines below
  * are all that joins kernels, which know no threads, to the team, which knows no
  * matrices. For each layer:
  *
@@ -34,6 +34,10 @@ enum {
     ROWS_PER_PIECE = 2,
     OUTPUTS_PER_PIECE = 32,
     HEAD_OUTPUTS_PER_PIECE = 64,
+    /* Rows of a sequence whose queries go over its pages together, and how many queries
+     * do: enough to use what is read of a page several times. */
+    ATTENTION_ROWS = 4,
+    MAX_QUERIES = 16,
 };
 
 struct pass {
@@ -160,41 +164,81 @@ static void append_rows(void *user, size_t begin, size_t end)
     }
 }
 
-/* One query head of one row over all positions up to its own, a page at a time. */
-static void attend(const struct pass *pass, const struct bni_row *row, uint32_t kv_head,
-                   const float *q, float *out)
-{
-    const struct bni_hparams *hp = &pass->model->hparams;
-    const float scale = 1.0f / sqrtf((float)hp->head_dim);
-    struct bni_attention_state state = {.max = -INFINITY, .sum = 0.0f};
-    memset(out, 0, hp->head_dim * sizeof(*out));
+/* Query heads that share keys and values, in the order of their rows' positions. */
+struct queries {
+    struct bni_attention_query query[MAX_QUERIES];
+    uint32_t n_seen[MAX_QUERIES]; /* positions up to the row's own */
+    size_t n;
+};
 
-    const uint32_t n_positions = row->position + 1;
-    for (uint32_t first = 0; first < n_positions; first += BNI_KV_PAGE_POSITIONS) {
-        const uint32_t page = row->pages[first / BNI_KV_PAGE_POSITIONS];
-        pass->kernels->attention_block(
-            q, bni_kv_keys(pass->forward->cache, page, pass->layer_index, kv_head),
-            bni_kv_values(pass->forward->cache, page, pass->layer_index, kv_head),
-            hp->head_dim, bni_size_min(n_positions - first, BNI_KV_PAGE_POSITIONS),
-            scale, &state, out);
+/* All of them over all positions, a page at a time. */
+static void attend(const struct pass *pass, const uint32_t *pages, uint32_t kv_head,
+                   struct queries *queries)
+{
+    const size_t head_dim = pass->model->hparams.head_dim;
+    const float scale = 1.0f / sqrtf((float)head_dim);
+    size_t i = 0; /* those before it have seen all they see */
+    for (uint32_t first = 0; i < queries->n; first += BNI_KV_PAGE_POSITIONS) {
+        for (size_t j = i; j < queries->n; j++)
+            queries->query[j].n_positions =
+                bni_size_min(queries->n_seen[j] - first, BNI_KV_PAGE_POSITIONS);
+        const uint32_t page = pages[first / BNI_KV_PAGE_POSITIONS];
+        pass->kernels->attention_block(queries->query + i, queries->n - i,
+                                       bni_kv_keys(pass->forward->cache, page,
+                                                   pass->layer_index, kv_head),
+                                       bni_kv_values(pass->forward->cache, page,
+                                                     pass->layer_index, kv_head),
+                                       head_dim, scale);
+        while (i < queries->n && queries->n_seen[i] <= first + BNI_KV_PAGE_POSITIONS)
+            i++;
     }
-    for (size_t d = 0; d < hp->head_dim; d++) out[d] /= state.sum;
+    for (i = 0; i < queries->n; i++) {
+        const struct bni_attention_query *query = &queries->query[i];
+        for (size_t d = 0; d < head_dim; d++) query->acc[d] /= query->sum;
+    }
+    queries->n = 0;
 }
 
-/* Item i is (row, kv head): the query heads that share a kv head stay together. */
+/* Rows [row, row_end) of one sequence, with the query heads of one kv head. */
+static void attend_rows(const struct pass *pass, size_t row, size_t row_end,
+                        uint32_t kv_head)
+{
+    const struct bni_hparams *hp = &pass->model->hparams;
+    const size_t n_group = hp->n_heads / hp->n_kv_heads;
+    const uint32_t *pages = pass->rows[row].pages;
+    struct queries queries = {.n = 0};
+    for (; row < row_end; row++) {
+        const float *q = row_of(pass->ws->projected, row, pass->n_q + 2 * pass->n_kv);
+        float *out = row_of(pass->ws->attended, row, pass->n_q);
+        for (size_t h = kv_head * n_group; h < (kv_head + 1) * n_group; h++) {
+            float *acc = out + h * hp->head_dim;
+            memset(acc, 0, hp->head_dim * sizeof(*acc));
+            queries.n_seen[queries.n] = pass->rows[row].position + 1;
+            queries.query[queries.n++] =
+                (struct bni_attention_query){.q = q + h * hp->head_dim,
+                                             .acc = acc,
+                                             .max = -INFINITY};
+            if (queries.n == MAX_QUERIES) attend(pass, pages, kv_head, &queries);
+        }
+    }
+    if (queries.n > 0) attend(pass, pages, kv_head, &queries);
+}
+
+/* Item i is (a few neighbouring rows, kv head); the rows may be of several sequences. */
 static void attend_pairs(void *user, size_t begin, size_t end)
 {
     const struct pass *pass = user;
-    const struct bni_hparams *hp = &pass->model->hparams;
-    const size_t n_group = hp->n_heads / hp->n_kv_heads;
+    const uint32_t n_kv_heads = pass->model->hparams.n_kv_heads;
     for (size_t i = begin; i < end; i++) {
-        const size_t r = i / hp->n_kv_heads;
-        const uint32_t kv_head = (uint32_t)(i % hp->n_kv_heads);
-        const float *q = row_of(pass->ws->projected, r, pass->n_q + 2 * pass->n_kv);
-        float *out = row_of(pass->ws->attended, r, pass->n_q);
-        for (size_t h = kv_head * n_group; h < (kv_head + 1) * n_group; h++)
-            attend(pass, &pass->rows[r], kv_head, q + h * hp->head_dim,
-                   out + h * hp->head_dim);
+        size_t row = i / n_kv_heads * ATTENTION_ROWS;
+        const size_t row_end = bni_size_min(row + ATTENTION_ROWS, pass->n_rows);
+        while (row < row_end) {
+            size_t next = row + 1;
+            while (next < row_end && pass->rows[next].pages == pass->rows[row].pages)
+                next++;
+            attend_rows(pass, row, next, (uint32_t)(i % n_kv_heads));
+            row = next;
+        }
     }
 }
 
@@ -358,7 +402,8 @@ bool bni_forward_run(const struct bni_forward *forward, struct bni_team *team,
         bni_team_run(team, n_rows, ROWS_PER_PIECE, begin_attention_rows, &pass);
         multiply(&pass, &layer->q, &layer->k, &layer->v);
         bni_team_run(team, n_rows, ROWS_PER_PIECE, append_rows, &pass);
-        bni_team_run(team, n_rows * hp->n_kv_heads, 1, attend_pairs, &pass);
+        bni_team_run(team, bni_size_div_up(n_rows, ATTENTION_ROWS) * hp->n_kv_heads, 1,
+                     attend_pairs, &pass);
         bni_team_run(team, n_rows, ROWS_PER_PIECE, end_attention_rows, &pass);
         multiply(&pass, &layer->output, NULL, NULL);
 

@@ -57,10 +57,14 @@ struct bni_dense_args {
     size_t out_stride;
 };
 
-/* A softmax under way over one query's positions: see attention_block(). */
-struct bni_attention_state {
-    float max; /* of the scores so far; -INFINITY before the first block */
-    float sum; /* of exp(score - max) so far; 0 before the first block */
+/* One query head, its softmax over the positions so far, and its part in the next block:
+ * see attention_block(). */
+struct bni_attention_query {
+    const float *q; /* [head_dim] */
+    float *acc;     /* [head_dim]: the weighted values; zeros before the first block */
+    float max;      /* of the scores; -INFINITY before the first block */
+    float sum;      /* of exp(score - max); 0 before the first block */
+    size_t n_positions; /* of the block that it sees: 1 to BNI_ATTENTION_BLOCK */
 };
 
 struct bni_kernels {
@@ -102,18 +106,18 @@ struct bni_kernels {
     void (*store_f16)(const float *x, size_t n, uint16_t *out, size_t stride);
 
     /*
-     * One block of 1 to BNI_ATTENTION_BLOCK positions for one query head:
+     * One block of positions for query heads that share its keys and values; for each:
      *   s[p]  = chain over d of fma(q[d], k[d][p]), times `scale`, for p < n_positions
-     *   m     = max(state->max, max s);  c = exp(state->max - m)
+     *   m     = max(max, max s);  c = exp(max - m)
      *   e[p]  = exp(s[p] - m)
-     *   state->sum = state->sum * c + (sum of e in the 16-lane order);  state->max = m
+     *   sum   = sum * c + (sum of e in the 16-lane order);  max = m
      *   acc[d] = chain over p of fma(e[p], v[p][d]), starting from acc[d] * c
      * k is [head_dim][BNI_ATTENTION_BLOCK] and v is [BNI_ATTENTION_BLOCK][head_dim], in
      * half precision. After the last block the caller divides acc by sum.
      */
-    void (*attention_block)(const float *q, const uint16_t *k, const uint16_t *v,
-                            size_t head_dim, size_t n_positions, float scale,
-                            struct bni_attention_state *state, float *acc);
+    void (*attention_block)(struct bni_attention_query *queries, size_t n_queries,
+                            const uint16_t *k, const uint16_t *v, size_t head_dim,
+                            float scale);
 
     /* out = (max(gate, 0)^2) * up, and out = (gate / (1 + exp(-gate))) * up. out may be
      * gate. */

@@ -190,39 +190,46 @@ static void store_f16(const float *x, size_t n, uint16_t *out, size_t stride)
     for (size_t i = 0; i < n; i++) out[i * stride] = bni_narrow_f16(x[i]);
 }
 
-static void attention_block(const float *q, const uint16_t *k, const uint16_t *v,
-                            size_t head_dim, size_t n_positions, float scale,
-                            struct bni_attention_state *state, float *acc)
+static void attend(struct bni_attention_query *query, const uint16_t *k,
+                   const uint16_t *v, size_t head_dim, float scale)
 {
+    const size_t n_positions = query->n_positions;
     assert(n_positions >= 1 && n_positions <= BNI_ATTENTION_BLOCK);
 
     float scores[BNI_ATTENTION_BLOCK];
-    float max = state->max;
+    float max = query->max;
     for (size_t p = 0; p < n_positions; p++) {
         float dot = 0.0f;
         for (size_t d = 0; d < head_dim; d++)
-            dot = fmaf(q[d], bni_widen_f16(k[d * BNI_ATTENTION_BLOCK + p]), dot);
+            dot = fmaf(query->q[d], bni_widen_f16(k[d * BNI_ATTENTION_BLOCK + p]), dot);
         scores[p] = dot * scale;
         if (scores[p] > max) max = scores[p]; /* a NaN is not greater */
     }
     max = max + 0.0f; /* -0 becomes +0: then the order of comparing does not show */
 
-    const float correction = bni_exp(state->max - max);
+    const float correction = bni_exp(query->max - max);
     float weights[BNI_ATTENTION_BLOCK];
     float lanes[LANES] = {0};
     for (size_t p = 0; p < n_positions; p++) {
         weights[p] = bni_exp(scores[p] - max);
         lanes[p % LANES] = lanes[p % LANES] + weights[p];
     }
-    state->sum = state->sum * correction + fold_lanes(lanes);
-    state->max = max;
+    query->sum = query->sum * correction + fold_lanes(lanes);
+    query->max = max;
 
     for (size_t d = 0; d < head_dim; d++) {
-        float sum = acc[d] * correction;
+        float sum = query->acc[d] * correction;
         for (size_t p = 0; p < n_positions; p++)
             sum = fmaf(weights[p], bni_widen_f16(v[p * head_dim + d]), sum);
-        acc[d] = sum;
+        query->acc[d] = sum;
     }
+}
+
+static void attention_block(struct bni_attention_query *queries, size_t n_queries,
+                            const uint16_t *k, const uint16_t *v, size_t head_dim,
+                            float scale)
+{
+    for (size_t i = 0; i < n_queries; i++) attend(&queries[i], k, v, head_dim, scale);
 }
 
 static void relu2_mul(const float *gate, const float *up, size_t n, float *out)

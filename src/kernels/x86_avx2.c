@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * x86_avx2.c - the kernels for AVX2, FMA and F16C; x86_avx2_matmul.c has the matrix
- * products.
+ * products, x86_avx2_attention.c has attention.
  *
  * Each function does what its namesake in scalar.c does, on eight elements at a
  * time. Sixteen lanes are two registers. What is left at the end of an array that
@@ -16,42 +16,6 @@
 #include "kernels/elementary.h"
 #include "kernels/kernels.h"
 #include "kernels/x86_avx2.h"
-
-/* bni_exp() of each element. */
-static __m256 exp_of(__m256 x)
-{
-    const __m256 round = _mm256_set1_ps(BNI_EXP_ROUND);
-    const __m256 one = _mm256_set1_ps(1.0f);
-
-    const __m256 scaled = _mm256_mul_ps(x, _mm256_set1_ps(BNI_EXP_LOG2_E));
-    const __m256 n = _mm256_sub_ps(_mm256_add_ps(scaled, round), round);
-    __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(BNI_EXP_LN2_HI), x);
-    r = _mm256_fnmadd_ps(n, _mm256_set1_ps(BNI_EXP_LN2_LO), r);
-
-    __m256 p = _mm256_set1_ps(BNI_EXP_C6);
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(BNI_EXP_C5));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(BNI_EXP_C4));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(BNI_EXP_C3));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(BNI_EXP_C2));
-    p = _mm256_fmadd_ps(p, r, one);
-    p = _mm256_fmadd_ps(p, r, one);
-
-    const __m256i exponent =
-        _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
-    const __m256 power = _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
-    const __m256 inside = _mm256_mul_ps(p, power);
-
-    /* NaN is neither below nor above, and is NaN already. */
-    const __m256 is_below = _mm256_cmp_ps(x, _mm256_set1_ps(BNI_EXP_MIN), _CMP_LT_OQ);
-    const __m256 is_above = _mm256_cmp_ps(x, _mm256_set1_ps(BNI_EXP_MAX), _CMP_GT_OQ);
-    const __m256 not_below = _mm256_andnot_ps(is_below, inside);
-    return _mm256_blendv_ps(not_below, _mm256_set1_ps(INFINITY), is_above);
-}
-
-static __m256 load_half(const uint16_t *from)
-{
-    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from));
-}
 
 static __m128i to_half(__m256 x)
 {
@@ -237,88 +201,6 @@ void bni_avx2_store_f16(const float *x, size_t n, uint16_t *out, size_t stride)
     for (; i < n; i++) out[i * stride] = bni_narrow_f16(x[i]);
 }
 
-/* Attention: positions are lanes for the scores, channels are lanes for the values. */
-
-enum { SCORE_VECTORS = BNI_ATTENTION_BLOCK / 8 };
-
-/* Adds the weighted values of `n_vectors` times eight channels, from channel d on. */
-static inline __attribute__((always_inline)) void add_values(
-    const float *weights, const uint16_t *v, size_t head_dim, size_t n_positions,
-    __m256 correction, size_t d, size_t n_vectors, float *acc)
-{
-    __m256 sums[4];
-    for (size_t j = 0; j < n_vectors; j++)
-        sums[j] = _mm256_mul_ps(_mm256_loadu_ps(acc + d + 8 * j), correction);
-    for (size_t p = 0; p < n_positions; p++) {
-        const __m256 weight = _mm256_set1_ps(weights[p]);
-        const uint16_t *values = v + p * head_dim + d;
-        for (size_t j = 0; j < n_vectors; j++)
-            sums[j] = _mm256_fmadd_ps(weight, load_half(values + 8 * j), sums[j]);
-    }
-    for (size_t j = 0; j < n_vectors; j++) _mm256_storeu_ps(acc + d + 8 * j, sums[j]);
-}
-
-static void attention_block(const float *q, const uint16_t *k, const uint16_t *v,
-                            size_t head_dim, size_t n_positions, float scale,
-                            struct bni_attention_state *state, float *acc)
-{
-    assert(n_positions >= 1 && n_positions <= BNI_ATTENTION_BLOCK);
-
-    __m256 scores[SCORE_VECTORS];
-    for (size_t j = 0; j < SCORE_VECTORS; j++) scores[j] = _mm256_setzero_ps();
-    for (size_t d = 0; d < head_dim; d++) {
-        const __m256 q_d = _mm256_set1_ps(q[d]);
-        const uint16_t *keys = k + d * BNI_ATTENTION_BLOCK;
-        for (size_t j = 0; j < SCORE_VECTORS; j++)
-            scores[j] = _mm256_fmadd_ps(q_d, load_half(keys + 8 * j), scores[j]);
-    }
-
-    /* Positions past the end hold anything: they take no part in the maximum, and
-     * their weight is +0. */
-    __m256 is_position[SCORE_VECTORS];
-    __m256 max_lanes = _mm256_set1_ps(state->max);
-    for (size_t j = 0; j < SCORE_VECTORS; j++) {
-        const __m256i index =
-            _mm256_add_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
-                             _mm256_set1_epi32((int)(8 * j)));
-        is_position[j] = _mm256_castsi256_ps(
-            _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n_positions), index));
-        scores[j] = _mm256_mul_ps(scores[j], _mm256_set1_ps(scale));
-        /* The second operand is the answer when the first is NaN. */
-        const __m256 candidate =
-            _mm256_blendv_ps(_mm256_set1_ps(-INFINITY), scores[j], is_position[j]);
-        max_lanes = _mm256_max_ps(candidate, max_lanes);
-    }
-    const float max = bni_avx2_largest(max_lanes) + 0.0f; /* -0 becomes +0 */
-
-    float weights[BNI_ATTENTION_BLOCK];
-    __m256 e[SCORE_VECTORS];
-    for (size_t j = 0; j < SCORE_VECTORS; j++) {
-        e[j] = exp_of(_mm256_sub_ps(scores[j], _mm256_set1_ps(max)));
-        e[j] = _mm256_and_ps(e[j], is_position[j]);
-        _mm256_storeu_ps(weights + 8 * j, e[j]);
-    }
-    const float sum =
-        bni_avx2_fold_lanes(_mm256_add_ps(e[0], e[2]), _mm256_add_ps(e[1], e[3]));
-
-    const float correction = bni_exp(state->max - max);
-    state->sum = state->sum * correction + sum;
-    state->max = max;
-
-    const __m256 factor = _mm256_set1_ps(correction);
-    size_t d = 0;
-    for (; head_dim - d >= 32; d += 32)
-        add_values(weights, v, head_dim, n_positions, factor, d, 4, acc);
-    for (; head_dim - d >= 8; d += 8)
-        add_values(weights, v, head_dim, n_positions, factor, d, 1, acc);
-    for (; d < head_dim; d++) {
-        float value = acc[d] * correction;
-        for (size_t p = 0; p < n_positions; p++)
-            value = fmaf(weights[p], bni_widen_f16(v[p * head_dim + d]), value);
-        acc[d] = value;
-    }
-}
-
 void bni_avx2_relu2_mul(const float *gate, const float *up, size_t n, float *out)
 {
     size_t i = 0;
@@ -339,7 +221,7 @@ static void silu_mul(const float *gate, const float *up, size_t n, float *out)
     size_t i = 0;
     for (; n - i >= 8; i += 8) {
         const __m256 g = _mm256_loadu_ps(gate + i);
-        const __m256 divisor = _mm256_add_ps(one, exp_of(_mm256_xor_ps(g, sign)));
+        const __m256 divisor = _mm256_add_ps(one, bni_avx2_exp(_mm256_xor_ps(g, sign)));
         _mm256_storeu_ps(out + i, _mm256_mul_ps(_mm256_div_ps(g, divisor),
                                                 _mm256_loadu_ps(up + i)));
     }
@@ -375,7 +257,7 @@ const struct bni_kernels bni_kernels_avx2 = {
     .rope_neox = bni_avx2_rope_neox,
     .rope_adjacent = bni_avx2_rope_adjacent,
     .store_f16 = bni_avx2_store_f16,
-    .attention_block = attention_block,
+    .attention_block = bni_avx2_attention_block,
     .relu2_mul = bni_avx2_relu2_mul,
     .silu_mul = silu_mul,
     .add = bni_avx2_add,

@@ -9,9 +9,11 @@
 #define BNI_KERNELS_X86_AVX2_H
 
 #include <immintrin.h>
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/elementary.h"
 #include "kernels/kernels.h"
 
 /* How far ahead weights are asked for: about what memory delivers while a request for
@@ -58,6 +60,43 @@ static inline float bni_avx2_fold_lanes(__m256 low, __m256 high)
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
 
+/* bni_exp() of each element. */
+static inline __m256 bni_avx2_exp(__m256 x)
+{
+    const __m256 round = _mm256_set1_ps(BNI_EXP_ROUND);
+    const __m256 one = _mm256_set1_ps(1.0f);
+
+    const __m256 scaled = _mm256_mul_ps(x, _mm256_set1_ps(BNI_EXP_LOG2_E));
+    const __m256 n = _mm256_sub_ps(_mm256_add_ps(scaled, round), round);
+    __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(BNI_EXP_LN2_HI), x);
+    r = _mm256_fnmadd_ps(n, _mm256_set1_ps(BNI_EXP_LN2_LO), r);
+
+    __m256 p = _mm256_set1_ps(BNI_EXP_C6);
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(BNI_EXP_C5));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(BNI_EXP_C4));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(BNI_EXP_C3));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(BNI_EXP_C2));
+    p = _mm256_fmadd_ps(p, r, one);
+    p = _mm256_fmadd_ps(p, r, one);
+
+    const __m256i exponent =
+        _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+    const __m256 power = _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
+    const __m256 inside = _mm256_mul_ps(p, power);
+
+    /* NaN is neither below nor above, and is NaN already. */
+    const __m256 is_below = _mm256_cmp_ps(x, _mm256_set1_ps(BNI_EXP_MIN), _CMP_LT_OQ);
+    const __m256 is_above = _mm256_cmp_ps(x, _mm256_set1_ps(BNI_EXP_MAX), _CMP_GT_OQ);
+    const __m256 not_below = _mm256_andnot_ps(is_below, inside);
+    return _mm256_blendv_ps(not_below, _mm256_set1_ps(INFINITY), is_above);
+}
+
+/* Loads eight halves, widened. */
+static inline __m256 bni_avx2_load_half(const uint16_t *from)
+{
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from));
+}
+
 void bni_avx2_ternary_matmul(const struct bni_ternary_args *args, size_t row_begin,
                              size_t row_end);
 
@@ -78,6 +117,9 @@ void bni_avx2_rope_neox(float *x, const float *cos, const float *sin, size_t hea
 void bni_avx2_rope_adjacent(float *x, const float *cos, const float *sin,
                             size_t head_dim);
 void bni_avx2_store_f16(const float *x, size_t n, uint16_t *out, size_t stride);
+void bni_avx2_attention_block(struct bni_attention_query *queries, size_t n_queries,
+                              const uint16_t *k, const uint16_t *v, size_t head_dim,
+                              float scale);
 void bni_avx2_relu2_mul(const float *gate, const float *up, size_t n, float *out);
 void bni_avx2_add(float *x, const float *y, size_t n);
 

@@ -2,8 +2,9 @@
 /*
  * x86_avx512.c - the kernels for AVX-512 F, BW, DQ, VL and VNNI.
  *
- * What takes the time is written for 512-bit vectors: the matrix products, attention
- * and SiLU. The table takes the rest from AVX2, which every such CPU has too.
+ * What takes the time is written for 512-bit vectors: the matrix products and SiLU here,
+ * attention in x86_avx512_attention.c. The table takes the rest from AVX2, which every
+ * such CPU has too.
  *
  * Products work on tiles and panels as x86_avx2_matmul.c explains. A ternary block
  * is read into both halves of a register, and the halves are shifted by different
@@ -23,6 +24,7 @@
 #include "kernels/elementary.h"
 #include "kernels/kernels.h"
 #include "kernels/x86_avx2.h"
+#include "kernels/x86_avx512.h"
 
 /* The tile functions take the tile's shape as constants, which only pays off if each
  * call becomes code of its own. */
@@ -30,21 +32,6 @@
 
 /* A tile of one activation has as many sums as one of four needs to hide latencies. */
 enum { PANEL_ROWS = 32, MAX_TILE_ROWS = 8, MAX_TILE_X = 4 };
-
-static __m256 low_half(__m512 v)
-{
-    return _mm512_castps512_ps256(v);
-}
-
-static __m256 high_half(__m512 v)
-{
-    return _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1));
-}
-
-static float fold_lanes(__m512 lanes)
-{
-    return bni_avx2_fold_lanes(low_half(lanes), high_half(lanes));
-}
 
 static int32_t sum_of_int32(__m512i v)
 {
@@ -186,7 +173,8 @@ ALWAYS_INLINE void dense_tile(const struct bni_dense_args *args, size_t m, size_
 
     for (size_t r = 0; r < n_rows; r++)
         for (size_t j = 0; j < n_x; j++)
-            args->out[(i + j) * args->out_stride + m + r] = fold_lanes(sums[r][j]);
+            args->out[(i + j) * args->out_stride + m + r] =
+                bni_avx512_fold_lanes(sums[r][j]);
 }
 
 ALWAYS_INLINE void dense_rows(const struct bni_dense_args *args, size_t m, size_t m_end,
@@ -230,39 +218,6 @@ static void dense_matmul_bf16(const struct bni_dense_args *args, size_t row_begi
     dense_matmul(args, row_begin, row_end, BNI_DENSE_BF16);
 }
 
-/* bni_exp() of each element. */
-static __m512 exp_of(__m512 x)
-{
-    const __m512 round = _mm512_set1_ps(BNI_EXP_ROUND);
-    const __m512 one = _mm512_set1_ps(1.0f);
-
-    const __m512 scaled = _mm512_mul_ps(x, _mm512_set1_ps(BNI_EXP_LOG2_E));
-    const __m512 n = _mm512_sub_ps(_mm512_add_ps(scaled, round), round);
-    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(BNI_EXP_LN2_HI), x);
-    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(BNI_EXP_LN2_LO), r);
-
-    __m512 p = _mm512_set1_ps(BNI_EXP_C6);
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(BNI_EXP_C5));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(BNI_EXP_C4));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(BNI_EXP_C3));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(BNI_EXP_C2));
-    p = _mm512_fmadd_ps(p, r, one);
-    p = _mm512_fmadd_ps(p, r, one);
-
-    const __m512i exponent =
-        _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
-    const __m512 power = _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
-    const __m512 inside = _mm512_mul_ps(p, power);
-
-    /* NaN is neither below nor above, and is NaN already. */
-    const __mmask16 is_below =
-        _mm512_cmp_ps_mask(x, _mm512_set1_ps(BNI_EXP_MIN), _CMP_LT_OQ);
-    const __mmask16 is_above =
-        _mm512_cmp_ps_mask(x, _mm512_set1_ps(BNI_EXP_MAX), _CMP_GT_OQ);
-    const __m512 from_zero = _mm512_mask_mov_ps(inside, is_below, _mm512_setzero_ps());
-    return _mm512_mask_mov_ps(from_zero, is_above, _mm512_set1_ps(INFINITY));
-}
-
 static void silu_mul(const float *gate, const float *up, size_t n, float *out)
 {
     const __m512 one = _mm512_set1_ps(1.0f);
@@ -272,94 +227,11 @@ static void silu_mul(const float *gate, const float *up, size_t n, float *out)
         const __m512 g = _mm512_loadu_ps(gate + i);
         const __m512 negated =
             _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(g), sign));
-        const __m512 divisor = _mm512_add_ps(one, exp_of(negated));
+        const __m512 divisor = _mm512_add_ps(one, bni_avx512_exp(negated));
         _mm512_storeu_ps(out + i, _mm512_mul_ps(_mm512_div_ps(g, divisor),
                                                 _mm512_loadu_ps(up + i)));
     }
     for (; i < n; i++) out[i] = bni_silu_mul(gate[i], up[i]);
-}
-
-/* Attention: positions are lanes for the scores, channels are lanes for the values. */
-
-enum { SCORE_VECTORS = BNI_ATTENTION_BLOCK / 16 };
-
-static __m512 load_half(const uint16_t *from)
-{
-    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from));
-}
-
-/* Adds the weighted values of `n_vectors` times 16 channels, from channel d on. */
-ALWAYS_INLINE void add_values(const float *weights, const uint16_t *v, size_t head_dim,
-                              size_t n_positions, float correction, size_t d,
-                              size_t n_vectors, float *acc)
-{
-    __m512 sums[4];
-    for (size_t j = 0; j < n_vectors; j++)
-        sums[j] = _mm512_mul_ps(_mm512_loadu_ps(acc + d + 16 * j),
-                                _mm512_set1_ps(correction));
-    for (size_t p = 0; p < n_positions; p++) {
-        const __m512 weight = _mm512_set1_ps(weights[p]);
-        const uint16_t *values = v + p * head_dim + d;
-        for (size_t j = 0; j < n_vectors; j++)
-            sums[j] = _mm512_fmadd_ps(weight, load_half(values + 16 * j), sums[j]);
-    }
-    for (size_t j = 0; j < n_vectors; j++) _mm512_storeu_ps(acc + d + 16 * j, sums[j]);
-}
-
-static void attention_block(const float *q, const uint16_t *k, const uint16_t *v,
-                            size_t head_dim, size_t n_positions, float scale,
-                            struct bni_attention_state *state, float *acc)
-{
-    assert(n_positions >= 1 && n_positions <= BNI_ATTENTION_BLOCK);
-
-    __m512 scores[SCORE_VECTORS] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
-    for (size_t d = 0; d < head_dim; d++) {
-        const __m512 q_d = _mm512_set1_ps(q[d]);
-        const uint16_t *keys = k + d * BNI_ATTENTION_BLOCK;
-        for (size_t j = 0; j < SCORE_VECTORS; j++)
-            scores[j] = _mm512_fmadd_ps(q_d, load_half(keys + 16 * j), scores[j]);
-    }
-
-    /* Positions past the end hold anything: they take no part in the maximum, and
-     * their weight is +0. */
-    const uint32_t is_position = (uint32_t)(((uint64_t)1 << n_positions) - 1);
-    __m512 max_lanes = _mm512_set1_ps(state->max);
-    for (size_t j = 0; j < SCORE_VECTORS; j++) {
-        scores[j] = _mm512_mul_ps(scores[j], _mm512_set1_ps(scale));
-        const __m512 candidate =
-            _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY),
-                               (__mmask16)(is_position >> (16 * j)), scores[j]);
-        /* The second operand is the answer when the first is NaN. */
-        max_lanes = _mm512_max_ps(candidate, max_lanes);
-    }
-    const float max =
-        bni_avx2_largest(_mm256_max_ps(low_half(max_lanes), high_half(max_lanes))) +
-        0.0f; /* -0 becomes +0 */
-
-    float weights[BNI_ATTENTION_BLOCK];
-    __m512 e[SCORE_VECTORS];
-    for (size_t j = 0; j < SCORE_VECTORS; j++) {
-        e[j] = exp_of(_mm512_sub_ps(scores[j], _mm512_set1_ps(max)));
-        e[j] = _mm512_maskz_mov_ps((__mmask16)(is_position >> (16 * j)), e[j]);
-        _mm512_storeu_ps(weights + 16 * j, e[j]);
-    }
-    const float sum = fold_lanes(_mm512_add_ps(e[0], e[1]));
-
-    const float correction = bni_exp(state->max - max);
-    state->sum = state->sum * correction + sum;
-    state->max = max;
-
-    size_t d = 0;
-    for (; head_dim - d >= 64; d += 64)
-        add_values(weights, v, head_dim, n_positions, correction, d, 4, acc);
-    for (; head_dim - d >= 16; d += 16)
-        add_values(weights, v, head_dim, n_positions, correction, d, 1, acc);
-    for (; d < head_dim; d++) {
-        float value = acc[d] * correction;
-        for (size_t p = 0; p < n_positions; p++)
-            value = fmaf(weights[p], bni_widen_f16(v[p * head_dim + d]), value);
-        acc[d] = value;
-    }
 }
 
 const struct bni_kernels bni_kernels_avx512 = {
@@ -382,7 +254,7 @@ const struct bni_kernels bni_kernels_avx512 = {
     .rope_neox = bni_avx2_rope_neox,
     .rope_adjacent = bni_avx2_rope_adjacent,
     .store_f16 = bni_avx2_store_f16,
-    .attention_block = attention_block,
+    .attention_block = bni_avx512_attention_block,
     .relu2_mul = bni_avx2_relu2_mul,
     .silu_mul = silu_mul,
     .add = bni_avx2_add,

@@ -48,4 +48,6 @@ static __m512i emulated_cvtps_epi32(__m512 v)
 #define _mm512_cvtps_epi32 emulated_cvtps_epi32
 
 #define bni_kernels_avx512 bni_kernels_avx512_emulated
+#define bni_avx512_attention_block bni_avx512_emulated_attention_block
 #include "../../../src/kernels/x86_avx512.c"
+#include "../../../src/kernels/x86_avx512_attention.c"

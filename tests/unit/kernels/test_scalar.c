@@ -410,12 +410,12 @@ static void attention_over_blocks_is_a_softmax(void **state)
         }
     }
 
-    struct bni_attention_state softmax = {-INFINITY, 0.0f};
     float acc[HEAD_DIM] = {0};
-    for (size_t b = 0; b < N_BLOCKS; b++)
-        scalar->attention_block(q, &k[b][0][0], &v[b][0][0], HEAD_DIM,
-                                b + 1 < N_BLOCKS ? BNI_ATTENTION_BLOCK : LAST, 0.125f,
-                                &softmax, acc);
+    struct bni_attention_query query = {.q = q, .acc = acc, .max = -INFINITY};
+    for (size_t b = 0; b < N_BLOCKS; b++) {
+        query.n_positions = b + 1 < N_BLOCKS ? BNI_ATTENTION_BLOCK : LAST;
+        scalar->attention_block(&query, 1, &k[b][0][0], &v[b][0][0], HEAD_DIM, 0.125f);
+    }
 
     double scores[N_POSITIONS];
     double max = -INFINITY;
@@ -436,7 +436,7 @@ static void attention_over_blocks_is_a_softmax(void **state)
             expected += exp(scores[p] - max) / sum *
                         (double)bni_widen_f16(
                             v[p / BNI_ATTENTION_BLOCK][p % BNI_ATTENTION_BLOCK][d]);
-        assert_true(fabs((double)(acc[d] / softmax.sum) - expected) < 2e-6);
+        assert_true(fabs((double)(acc[d] / query.sum) - expected) < 2e-6);
     }
 }
 
@@ -451,10 +451,13 @@ static void one_position_has_all_the_weight(void **state)
     k[BNI_ATTENTION_BLOCK] = 0x4000;                                           /* 2 */
     v[0] = 0x4200;                                                             /* 3 */
     v[1] = 0xc400;                                                             /* -4 */
-    struct bni_attention_state softmax = {-INFINITY, 0.0f};
     float acc[2] = {0};
-    scalar->attention_block(q, k, v, 2, 1, 0.5f, &softmax, acc);
-    assert_true(softmax.max == -0.5f && softmax.sum == 1.0f);
+    struct bni_attention_query query = {.q = q,
+                                        .acc = acc,
+                                        .max = -INFINITY,
+                                        .n_positions = 1};
+    scalar->attention_block(&query, 1, k, v, 2, 0.5f);
+    assert_true(query.max == -0.5f && query.sum == 1.0f);
     assert_true(acc[0] == 3.0f && acc[1] == -4.0f);
 }
 
@@ -468,19 +471,25 @@ static void a_maximum_of_zeros_is_positive_zero(void **state)
         uint16_t v[BNI_ATTENTION_BLOCK * 2] = {0};
         k[first] = 0x3c00;     /* +2^-149 / 4 rounds to +0 */
         k[1 - first] = 0xbc00; /* and the other to -0 */
-        struct bni_attention_state softmax = {-INFINITY, 0.0f};
         float acc[2] = {0};
-        scalar->attention_block(q, k, v, 2, 2, 0.25f, &softmax, acc);
-        assert_int_equal(bni_float_bits(softmax.max), 0);
-        assert_true(softmax.sum == 2.0f);
+        struct bni_attention_query query = {.q = q,
+                                            .acc = acc,
+                                            .max = -INFINITY,
+                                            .n_positions = 2};
+        scalar->attention_block(&query, 1, k, v, 2, 0.25f);
+        assert_int_equal(bni_float_bits(query.max), 0);
+        assert_true(query.sum == 2.0f);
     }
     uint16_t k[2 * BNI_ATTENTION_BLOCK];
     uint16_t v[BNI_ATTENTION_BLOCK * 2] = {0};
     for (size_t i = 0; i < 2 * BNI_ATTENTION_BLOCK; i++) k[i] = 0xbc00;
-    struct bni_attention_state softmax = {-INFINITY, 0.0f};
     float acc[2] = {0};
-    scalar->attention_block(q, k, v, 2, 32, 0.25f, &softmax, acc);
-    assert_int_equal(bni_float_bits(softmax.max), 0);
+    struct bni_attention_query query = {.q = q,
+                                        .acc = acc,
+                                        .max = -INFINITY,
+                                        .n_positions = 32};
+    scalar->attention_block(&query, 1, k, v, 2, 0.25f);
+    assert_int_equal(bni_float_bits(query.max), 0);
 }
 
 int main(void)

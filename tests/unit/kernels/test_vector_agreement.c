@@ -274,15 +274,20 @@ static void exp_agrees_down_to_its_lower_edge(void **state)
         if (round == 20000) q[0] = edge;
         if (round == 20001) q[0] = nextafterf(edge, 0.0f);
         if (round == 20002) q[0] = nextafterf(edge, -INFINITY);
-        struct bni_attention_state expected_state = {-INFINITY, 0.0f};
         float expected[N] = {0};
-        bni_kernels_scalar.attention_block(q, &k[0][0], &v[0][0], N, N, 1.0f,
-                                           &expected_state, expected);
+        struct bni_attention_query query = {.q = q,
+                                            .acc = expected,
+                                            .max = -INFINITY,
+                                            .n_positions = N};
+        bni_kernels_scalar.attention_block(&query, 1, &k[0][0], &v[0][0], N, 1.0f);
         FOR_EACH_TABLE(table)
         {
-            struct bni_attention_state got_state = {-INFINITY, 0.0f};
             float got[N] = {0};
-            table->attention_block(q, &k[0][0], &v[0][0], N, N, 1.0f, &got_state, got);
+            query = (struct bni_attention_query){.q = q,
+                                                 .acc = got,
+                                                 .max = -INFINITY,
+                                                 .n_positions = N};
+            table->attention_block(&query, 1, &k[0][0], &v[0][0], N, 1.0f);
             assert_same_floats(expected, got, N, "%s: exp, round %d", table->name,
                                round);
         }
@@ -319,54 +324,70 @@ static void exp_agrees_up_to_its_upper_edge(void **state)
     }
 }
 
-/*
- * Two blocks of attention, the second with `n_positions`. What lies past the end of a
- * block is NaN or the largest number, in turn, and must not show.
- */
-static void check_attention(struct random *random, size_t head_dim, size_t n_positions,
-                            enum values values)
+/* As many as make tiles of every size and leave every remainder. */
+enum { MAX_QUERIES = 7 };
+
+/* A block of keys or values of `n_valid` positions; what lies past the end is NaN or
+ * the largest number, in turn, and must not show. */
+static void fill_block(struct random *random, uint16_t *block, size_t head_dim,
+                       size_t d_stride, size_t p_stride, size_t n_valid,
+                       enum values values)
+{
+    /* Up to 2 in magnitude, subnormals and zeros too. */
+    const uint32_t mask = values == VALUES_ANY_BITS ? 0xffffu : 0xbfffu;
+    const uint32_t garbage = n_valid % 2 == 0 ? 0x7e00 : 0x7bff;
+    for (size_t d = 0; d < head_dim; d++)
+        for (size_t p = 0; p < BNI_ATTENTION_BLOCK; p++)
+            block[d * d_stride + p * p_stride] =
+                (uint16_t)(p < n_valid ? random_bits(random) & mask : garbage);
+}
+
+/* Two blocks of attention. Of the second the last query sees `n_positions`, and each one
+ * before it `step` fewer, as long as that is at least one. */
+static void check_attention(struct random *random, size_t head_dim, size_t n_queries,
+                            size_t n_positions, size_t step, enum values values)
 {
     const size_t n = head_dim * BNI_ATTENTION_BLOCK;
-    float *q = random_floats(random, head_dim, values);
+    float *q = random_floats(random, n_queries * head_dim, values);
     uint16_t *k = make_buffer(n * sizeof(*k));
     uint16_t *v = make_buffer(n * sizeof(*v));
-    struct bni_attention_state states[1 + MAX_TABLES];
+    struct bni_attention_query queries[1 + MAX_TABLES][MAX_QUERIES];
     float *acc[1 + MAX_TABLES];
     for (size_t t = 0; t <= n_tables; t++) {
-        states[t] = (struct bni_attention_state){-INFINITY, 0.0f};
-        acc[t] = make_buffer(head_dim * sizeof(float));
-        memset(acc[t], 0, head_dim * sizeof(float));
+        acc[t] = make_buffer(n_queries * head_dim * sizeof(float));
+        memset(acc[t], 0, n_queries * head_dim * sizeof(float));
+        for (size_t i = 0; i < n_queries; i++)
+            queries[t][i] = (struct bni_attention_query){.q = q + i * head_dim,
+                                                         .acc = acc[t] + i * head_dim,
+                                                         .max = -INFINITY};
     }
 
     for (size_t block = 0; block < 2; block++) {
         const size_t n_valid = block == 0 ? BNI_ATTENTION_BLOCK : n_positions;
-        for (size_t d = 0; d < head_dim; d++)
-            for (size_t p = 0; p < BNI_ATTENTION_BLOCK; p++) {
-                /* Up to 2 in magnitude, subnormals and zeros too. */
-                const uint32_t mask = values == VALUES_ANY_BITS ? 0xffffu : 0xbfffu;
-                const bool is_valid = p < n_valid;
-                const uint32_t garbage = n_positions % 2 == 0 ? 0x7e00 : 0x7bff;
-                k[d * BNI_ATTENTION_BLOCK + p] =
-                    (uint16_t)(is_valid ? random_bits(random) & mask : garbage);
-                v[p * head_dim + d] =
-                    (uint16_t)(is_valid ? random_bits(random) & mask : garbage);
-            }
+        fill_block(random, k, head_dim, BNI_ATTENTION_BLOCK, 1, n_valid, values);
+        fill_block(random, v, head_dim, 1, head_dim, n_valid, values);
         for (size_t t = 0; t <= n_tables; t++) {
             const struct bni_kernels *table =
                 t == 0 ? &bni_kernels_scalar : tables[t - 1];
-            table->attention_block(q, k, v, head_dim, n_valid, 0.25f, &states[t],
-                                   acc[t]);
-            assert_same_floats(&states[0].max, &states[t].max, 1,
-                               "%s: max, head_dim %zu, %zu positions", table->name,
-                               head_dim, n_positions);
-            assert_same_floats(&states[0].sum, &states[t].sum, 1,
-                               "%s: sum, head_dim %zu, %zu positions", table->name,
-                               head_dim, n_positions);
-            assert_same_floats(acc[0], acc[t], head_dim,
+            for (size_t i = 0; i < n_queries; i++) {
+                const size_t n_fewer = block == 0 ? 0 : (n_queries - 1 - i) * step;
+                queries[t][i].n_positions = n_valid > n_fewer ? n_valid - n_fewer : 1;
+            }
+            table->attention_block(queries[t], n_queries, k, v, head_dim, 0.25f);
+            for (size_t i = 0; i < n_queries; i++) {
+                assert_same_floats(&queries[0][i].max, &queries[t][i].max, 1,
+                                   "%s: max, head_dim %zu, %zu positions, query %zu",
+                                   table->name, head_dim, n_positions, i);
+                assert_same_floats(&queries[0][i].sum, &queries[t][i].sum, 1,
+                                   "%s: sum, head_dim %zu, %zu positions, query %zu",
+                                   table->name, head_dim, n_positions, i);
+            }
+            assert_same_floats(acc[0], acc[t], n_queries * head_dim,
                                "%s: values, head_dim %zu, %zu positions", table->name,
                                head_dim, n_positions);
             if (values == VALUES_ORDINARY)
-                for (size_t d = 0; d < head_dim; d++) assert_true(isfinite(acc[t][d]));
+                for (size_t d = 0; d < n_queries * head_dim; d++)
+                    assert_true(isfinite(acc[t][d]));
         }
     }
     for (size_t t = 0; t <= n_tables; t++) free(acc[t]);
@@ -382,7 +403,21 @@ static void attention_agrees_for_every_number_of_positions(void **state)
     static const size_t head_dims[] = {2, 6, 14, 34, 64, 80, 96, 100, 128, 256};
     for (size_t i = 0; i < sizeof(head_dims) / sizeof(head_dims[0]); i++)
         for (size_t n_positions = 1; n_positions <= BNI_ATTENTION_BLOCK; n_positions++)
-            check_attention(&random, head_dims[i], n_positions, VALUES_ORDINARY);
+            check_attention(&random, head_dims[i], 1, n_positions, 0, VALUES_ORDINARY);
+}
+
+static void attention_agrees_for_every_number_of_queries(void **state)
+{
+    (void)state;
+    struct random random = random_start();
+    static const size_t head_dims[] = {6, 34, 64, 80, 128};
+    for (size_t i = 0; i < sizeof(head_dims) / sizeof(head_dims[0]); i++)
+        for (size_t n_queries = 1; n_queries <= MAX_QUERIES; n_queries++)
+            for (size_t n_positions = 1; n_positions <= BNI_ATTENTION_BLOCK;
+                 n_positions += 3)
+                for (size_t step = 0; step < 3; step++)
+                    check_attention(&random, head_dims[i], n_queries, n_positions, step,
+                                    VALUES_ORDINARY);
 }
 
 static void attention_agrees_on_wild_values(void **state)
@@ -391,8 +426,8 @@ static void attention_agrees_on_wild_values(void **state)
     struct random random = random_start();
     for (size_t round = 0; round < 60; round++)
         for (int values = 0; values < N_VALUES; values++)
-            check_attention(&random, 2 + 2 * (round % 20), 1 + (round * 7) % 32,
-                            (enum values)values);
+            check_attention(&random, 2 + 2 * (round % 20), 1 + round % MAX_QUERIES,
+                            1 + (round * 7) % 32, round % 3, (enum values)values);
 }
 
 /* Every position's score underflows to a zero, of either sign: states hold +0. */
@@ -409,12 +444,15 @@ static void attention_agrees_on_zeros_of_both_signs(void **state)
                 n_positions % 2 == 0 || random_bits(&random) % 2 == 0 ? 0xbc00 : 0x3c00;
         FOR_EACH_TABLE(table)
         {
-            struct bni_attention_state softmax = {-INFINITY, 0.0f};
             float acc[2] = {0};
-            table->attention_block(q, k, v, 2, n_positions, 0.25f, &softmax, acc);
+            struct bni_attention_query query = {.q = q,
+                                                .acc = acc,
+                                                .max = -INFINITY,
+                                                .n_positions = n_positions};
+            table->attention_block(&query, 1, k, v, 2, 0.25f);
             const float zero = 0.0f;
-            assert_same_floats(&zero, &softmax.max, 1, "%s: max", table->name);
-            assert_true(softmax.sum == (float)n_positions);
+            assert_same_floats(&zero, &query.max, 1, "%s: max", table->name);
+            assert_true(query.sum == (float)n_positions);
         }
     }
 }
@@ -434,6 +472,7 @@ int main(void)
         cmocka_unit_test(exp_agrees_down_to_its_lower_edge),
         cmocka_unit_test(exp_agrees_up_to_its_upper_edge),
         cmocka_unit_test(attention_agrees_for_every_number_of_positions),
+        cmocka_unit_test(attention_agrees_for_every_number_of_queries),
         cmocka_unit_test(attention_agrees_on_wild_values),
         cmocka_unit_test(attention_agrees_on_zeros_of_both_signs),
     };

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * x86_avx2_attention.c - attention with 256-bit vectors.
+ *
+ * Query heads that share keys and values go through a block together, up to four at a
+ * time: what is loaded and widened for one is used by all, and their sums, which are
+ * chains and so cannot be split, hide each other's latency. For the scores positions are
+ * lanes, for the values channels are lanes; how many vectors of them a tile takes is
+ * chosen so that the sums fit the 16 registers:
+ *
+ *     queries     1   2   4
+ *     vectors     4   4   2
+ *
+ * Queries of one sequence's neighbouring rows see one position more each in the last
+ * block. What all of them see is done together, the rest one by one.
+ */
+#include <assert.h>
+#include <immintrin.h>
+#include <math.h>
+
+#include "base/size.h"
+#include "kernels/elementary.h"
+#include "kernels/kernels.h"
+#include "kernels/x86_avx2.h"
+
+/* The tile functions take the tile's shape as constants, which only pays off if each
+ * call becomes code of its own. */
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+enum { MAX_QUERIES = 4, SCORE_VECTORS = BNI_ATTENTION_BLOCK / 8, MAX_VECTORS = 4 };
+
+/* Of the queries of a tile: their scores, and then their weights. */
+typedef float block_floats[MAX_QUERIES][BNI_ATTENTION_BLOCK];
+
+/* Writes the scaled scores of all 32 positions, of which some may be no positions. */
+ALWAYS_INLINE void score(const struct bni_attention_query *queries, size_t n_queries,
+                         const uint16_t *k, size_t head_dim, float scale,
+                         size_t n_vectors, block_floats scores)
+{
+    for (size_t p = 0; p < BNI_ATTENTION_BLOCK; p += 8 * n_vectors) {
+        __m256 sums[MAX_QUERIES][MAX_VECTORS];
+        for (size_t i = 0; i < n_queries; i++)
+            for (size_t j = 0; j < n_vectors; j++) sums[i][j] = _mm256_setzero_ps();
+        for (size_t d = 0; d < head_dim; d++) {
+            __m256 keys[MAX_VECTORS];
+            for (size_t j = 0; j < n_vectors; j++)
+                keys[j] = bni_avx2_load_half(k + d * BNI_ATTENTION_BLOCK + p + 8 * j);
+            for (size_t i = 0; i < n_queries; i++) {
+                const __m256 q_d = _mm256_set1_ps(queries[i].q[d]);
+                for (size_t j = 0; j < n_vectors; j++)
+                    sums[i][j] = _mm256_fmadd_ps(q_d, keys[j], sums[i][j]);
+            }
+        }
+        for (size_t i = 0; i < n_queries; i++)
+            for (size_t j = 0; j < n_vectors; j++)
+                _mm256_storeu_ps(scores[i] + p + 8 * j,
+                                 _mm256_mul_ps(sums[i][j], _mm256_set1_ps(scale)));
+    }
+}
+
+/* Goes on with the softmax: makes weights of the scores, and returns by what the values
+ * so far are to be multiplied. Positions past the end hold anything: they take no part
+ * in the maximum, and their weight is +0. */
+static float weigh(struct bni_attention_query *query, float scores[BNI_ATTENTION_BLOCK])
+{
+    __m256 is_position[SCORE_VECTORS];
+    __m256 max_lanes = _mm256_set1_ps(query->max);
+    for (size_t j = 0; j < SCORE_VECTORS; j++) {
+        const __m256i index =
+            _mm256_add_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
+                             _mm256_set1_epi32((int)(8 * j)));
+        is_position[j] = _mm256_castsi256_ps(
+            _mm256_cmpgt_epi32(_mm256_set1_epi32((int)query->n_positions), index));
+        /* The second operand is the answer when the first is NaN. */
+        const __m256 candidate =
+            _mm256_blendv_ps(_mm256_set1_ps(-INFINITY), _mm256_loadu_ps(scores + 8 * j),
+                             is_position[j]);
+        max_lanes = _mm256_max_ps(candidate, max_lanes);
+    }
+    const float max = bni_avx2_largest(max_lanes) + 0.0f; /* -0 becomes +0 */
+
+    __m256 e[SCORE_VECTORS];
+    for (size_t j = 0; j < SCORE_VECTORS; j++) {
+        const __m256 s = _mm256_loadu_ps(scores + 8 * j);
+        e[j] = bni_avx2_exp(_mm256_sub_ps(s, _mm256_set1_ps(max)));
+        e[j] = _mm256_and_ps(e[j], is_position[j]);
+        _mm256_storeu_ps(scores + 8 * j, e[j]);
+    }
+    const float sum =
+        bni_avx2_fold_lanes(_mm256_add_ps(e[0], e[2]), _mm256_add_ps(e[1], e[3]));
+
+    const float correction = bni_exp(query->max - max);
+    query->sum = query->sum * correction + sum;
+    query->max = max;
+    return correction;
+}
+
+/* acc = acc * correction, and then the weighted values of the positions [p, p_end), for
+ * `n_vectors` times eight channels from d on. */
+ALWAYS_INLINE void add_channels(const struct bni_attention_query *queries,
+                                size_t n_queries, block_floats weights,
+                                const float *corrections, const uint16_t *v,
+                                size_t head_dim, size_t p, size_t p_end, size_t d,
+                                size_t n_vectors)
+{
+    __m256 sums[MAX_QUERIES][MAX_VECTORS];
+    for (size_t i = 0; i < n_queries; i++)
+        for (size_t j = 0; j < n_vectors; j++)
+            sums[i][j] = _mm256_mul_ps(_mm256_loadu_ps(queries[i].acc + d + 8 * j),
+                                       _mm256_set1_ps(corrections[i]));
+    for (; p < p_end; p++) {
+        __m256 values[MAX_VECTORS];
+        for (size_t j = 0; j < n_vectors; j++)
+            values[j] = bni_avx2_load_half(v + p * head_dim + d + 8 * j);
+        for (size_t i = 0; i < n_queries; i++) {
+            const __m256 weight = _mm256_set1_ps(weights[i][p]);
+            for (size_t j = 0; j < n_vectors; j++)
+                sums[i][j] = _mm256_fmadd_ps(weight, values[j], sums[i][j]);
+        }
+    }
+    for (size_t i = 0; i < n_queries; i++)
+        for (size_t j = 0; j < n_vectors; j++)
+            _mm256_storeu_ps(queries[i].acc + d + 8 * j, sums[i][j]);
+}
+
+/* The same for all channels, tiles of `n_vectors` first. */
+ALWAYS_INLINE void add_values(const struct bni_attention_query *queries,
+                              size_t n_queries, block_floats weights,
+                              const float *corrections, const uint16_t *v,
+                              size_t head_dim, size_t p, size_t p_end, size_t n_vectors)
+{
+    size_t d = 0;
+    for (; head_dim - d >= 8 * n_vectors; d += 8 * n_vectors)
+        add_channels(queries, n_queries, weights, corrections, v, head_dim, p, p_end, d,
+                     n_vectors);
+    for (; head_dim - d >= 8; d += 8)
+        add_channels(queries, n_queries, weights, corrections, v, head_dim, p, p_end, d,
+                     1);
+    for (; d < head_dim; d++)
+        for (size_t i = 0; i < n_queries; i++) {
+            float value = queries[i].acc[d] * corrections[i];
+            for (size_t n = p; n < p_end; n++)
+                value = fmaf(weights[i][n], bni_widen_f16(v[n * head_dim + d]), value);
+            queries[i].acc[d] = value;
+        }
+}
+
+ALWAYS_INLINE void attend(struct bni_attention_query *queries, size_t n_queries,
+                          const uint16_t *k, const uint16_t *v, size_t head_dim,
+                          float scale, size_t n_vectors)
+{
+    block_floats weights;
+    float corrections[MAX_QUERIES];
+    size_t n_common = BNI_ATTENTION_BLOCK;
+    score(queries, n_queries, k, head_dim, scale, n_vectors, weights);
+    for (size_t i = 0; i < n_queries; i++) {
+        const size_t n_positions = queries[i].n_positions;
+        assert(n_positions >= 1 && n_positions <= BNI_ATTENTION_BLOCK);
+        n_common = bni_size_min(n_common, n_positions);
+        corrections[i] = weigh(&queries[i], weights[i]);
+    }
+    add_values(queries, n_queries, weights, corrections, v, head_dim, 0, n_common,
+               n_vectors);
+    const float none = 1.0f; /* has been applied */
+    for (size_t i = 0; i < n_queries; i++) {
+        if (queries[i].n_positions > n_common)
+            add_values(&queries[i], 1, weights + i, &none, v, head_dim, n_common,
+                       queries[i].n_positions, 4);
+    }
+}
+
+void bni_avx2_attention_block(struct bni_attention_query *queries, size_t n_queries,
+                              const uint16_t *k, const uint16_t *v, size_t head_dim,
+                              float scale)
+{
+    size_t i = 0;
+    for (; n_queries - i >= 4; i += 4) attend(queries + i, 4, k, v, head_dim, scale, 2);
+    for (; n_queries - i >= 2; i += 2) attend(queries + i, 2, k, v, head_dim, scale, 4);
+    if (i < n_queries) attend(queries + i, 1, k, v, head_dim, scale, 4);
+}

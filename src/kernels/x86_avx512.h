@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * x86_avx512.h - what the files of the AVX-512 table share.
+ *
+ * Only files compiled for AVX-512 include this.
+ */
+#ifndef BNI_KERNELS_X86_AVX512_H
+#define BNI_KERNELS_X86_AVX512_H
+
+#include <immintrin.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/elementary.h"
+#include "kernels/kernels.h"
+#include "kernels/x86_avx2.h"
+
+static inline __m256 bni_avx512_low_half(__m512 v)
+{
+    return _mm512_castps512_ps256(v);
+}
+
+static inline __m256 bni_avx512_high_half(__m512 v)
+{
+    return _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1));
+}
+
+static inline float bni_avx512_fold_lanes(__m512 lanes)
+{
+    return bni_avx2_fold_lanes(bni_avx512_low_half(lanes), bni_avx512_high_half(lanes));
+}
+
+/* bni_exp() of each element. */
+static inline __m512 bni_avx512_exp(__m512 x)
+{
+    const __m512 round = _mm512_set1_ps(BNI_EXP_ROUND);
+    const __m512 one = _mm512_set1_ps(1.0f);
+
+    const __m512 scaled = _mm512_mul_ps(x, _mm512_set1_ps(BNI_EXP_LOG2_E));
+    const __m512 n = _mm512_sub_ps(_mm512_add_ps(scaled, round), round);
+    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(BNI_EXP_LN2_HI), x);
+    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(BNI_EXP_LN2_LO), r);
+
+    __m512 p = _mm512_set1_ps(BNI_EXP_C6);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(BNI_EXP_C5));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(BNI_EXP_C4));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(BNI_EXP_C3));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(BNI_EXP_C2));
+    p = _mm512_fmadd_ps(p, r, one);
+    p = _mm512_fmadd_ps(p, r, one);
+
+    const __m512i exponent =
+        _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+    const __m512 power = _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
+    const __m512 inside = _mm512_mul_ps(p, power);
+
+    /* NaN is neither below nor above, and is NaN already. */
+    const __mmask16 is_below =
+        _mm512_cmp_ps_mask(x, _mm512_set1_ps(BNI_EXP_MIN), _CMP_LT_OQ);
+    const __mmask16 is_above =
+        _mm512_cmp_ps_mask(x, _mm512_set1_ps(BNI_EXP_MAX), _CMP_GT_OQ);
+    const __m512 from_zero = _mm512_mask_mov_ps(inside, is_below, _mm512_setzero_ps());
+    return _mm512_mask_mov_ps(from_zero, is_above, _mm512_set1_ps(INFINITY));
+}
+
+void bni_avx512_attention_block(struct bni_attention_query *queries, size_t n_queries,
+                                const uint16_t *k, const uint16_t *v, size_t head_dim,
+                                float scale);
+
+#endif

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * x86_avx512_attention.c - attention with 512-bit vectors.
+ *
+ * As x86_avx2_attention.c, whose comment explains it, with vectors of sixteen: a block
+ * has two vectors of positions, and a tile four queries and up to four vectors of
+ * channels, for which there are 32 registers.
+ */
+#include <assert.h>
+#include <immintrin.h>
+#include <math.h>
+
+#include "base/size.h"
+#include "kernels/elementary.h"
+#include "kernels/kernels.h"
+#include "kernels/x86_avx512.h"
+
+/* The tile functions take the tile's shape as constants, which only pays off if each
+ * call becomes code of its own. */
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+enum { MAX_QUERIES = 4, SCORE_VECTORS = BNI_ATTENTION_BLOCK / 16, MAX_VECTORS = 4 };
+
+/* Of the queries of a tile: their scores, and then their weights. */
+typedef float block_floats[MAX_QUERIES][BNI_ATTENTION_BLOCK];
+
+static inline __m512 load_half(const uint16_t *from)
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from));
+}
+
+/* Writes the scaled scores of all 32 positions, of which some may be no positions. */
+ALWAYS_INLINE void score(const struct bni_attention_query *queries, size_t n_queries,
+                         const uint16_t *k, size_t head_dim, float scale,
+                         block_floats scores)
+{
+    __m512 sums[MAX_QUERIES][SCORE_VECTORS];
+    for (size_t i = 0; i < n_queries; i++)
+        for (size_t j = 0; j < SCORE_VECTORS; j++) sums[i][j] = _mm512_setzero_ps();
+    for (size_t d = 0; d < head_dim; d++) {
+        __m512 keys[SCORE_VECTORS];
+        for (size_t j = 0; j < SCORE_VECTORS; j++)
+            keys[j] = load_half(k + d * BNI_ATTENTION_BLOCK + 16 * j);
+        for (size_t i = 0; i < n_queries; i++) {
+            const __m512 q_d = _mm512_set1_ps(queries[i].q[d]);
+            for (size_t j = 0; j < SCORE_VECTORS; j++)
+                sums[i][j] = _mm512_fmadd_ps(q_d, keys[j], sums[i][j]);
+        }
+    }
+    for (size_t i = 0; i < n_queries; i++)
+        for (size_t j = 0; j < SCORE_VECTORS; j++)
+            _mm512_storeu_ps(scores[i] + 16 * j,
+                             _mm512_mul_ps(sums[i][j], _mm512_set1_ps(scale)));
+}
+
+/* Goes on with the softmax: makes weights of the scores, and returns by what the values
+ * so far are to be multiplied. Positions past the end hold anything: they take no part
+ * in the maximum, and their weight is +0. */
+static float weigh(struct bni_attention_query *query, float scores[BNI_ATTENTION_BLOCK])
+{
+    const uint32_t is_position = (uint32_t)(((uint64_t)1 << query->n_positions) - 1);
+    __m512 max_lanes = _mm512_set1_ps(query->max);
+    for (size_t j = 0; j < SCORE_VECTORS; j++) {
+        const __m512 candidate =
+            _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY),
+                               (__mmask16)(is_position >> (16 * j)),
+                               _mm512_loadu_ps(scores + 16 * j));
+        /* The second operand is the answer when the first is NaN. */
+        max_lanes = _mm512_max_ps(candidate, max_lanes);
+    }
+    const float max = bni_avx2_largest(_mm256_max_ps(bni_avx512_low_half(max_lanes),
+                                                     bni_avx512_high_half(max_lanes))) +
+                      0.0f; /* -0 becomes +0 */
+
+    __m512 e[SCORE_VECTORS];
+    for (size_t j = 0; j < SCORE_VECTORS; j++) {
+        const __m512 s = _mm512_loadu_ps(scores + 16 * j);
+        e[j] = bni_avx512_exp(_mm512_sub_ps(s, _mm512_set1_ps(max)));
+        e[j] = _mm512_maskz_mov_ps((__mmask16)(is_position >> (16 * j)), e[j]);
+        _mm512_storeu_ps(scores + 16 * j, e[j]);
+    }
+    const float sum = bni_avx512_fold_lanes(_mm512_add_ps(e[0], e[1]));
+
+    const float correction = bni_exp(query->max - max);
+    query->sum = query->sum * correction + sum;
+    query->max = max;
+    return correction;
+}
+
+/* acc = acc * correction, and then the weighted values of the positions [p, p_end), for
+ * `n_vectors` times 16 channels from d on. */
+ALWAYS_INLINE void add_channels(const struct bni_attention_query *queries,
+                                size_t n_queries, block_floats weights,
+                                const float *corrections, const uint16_t *v,
+                                size_t head_dim, size_t p, size_t p_end, size_t d,
+                                size_t n_vectors)
+{
+    __m512 sums[MAX_QUERIES][MAX_VECTORS];
+    for (size_t i = 0; i < n_queries; i++)
+        for (size_t j = 0; j < n_vectors; j++)
+            sums[i][j] = _mm512_mul_ps(_mm512_loadu_ps(queries[i].acc + d + 16 * j),
+                                       _mm512_set1_ps(corrections[i]));
+    for (; p < p_end; p++) {
+        __m512 values[MAX_VECTORS];
+        for (size_t j = 0; j < n_vectors; j++)
+            values[j] = load_half(v + p * head_dim + d + 16 * j);
+        for (size_t i = 0; i < n_queries; i++) {
+            const __m512 weight = _mm512_set1_ps(weights[i][p]);
+            for (size_t j = 0; j < n_vectors; j++)
+                sums[i][j] = _mm512_fmadd_ps(weight, values[j], sums[i][j]);
+        }
+    }
+    for (size_t i = 0; i < n_queries; i++)
+        for (size_t j = 0; j < n_vectors; j++)
+            _mm512_storeu_ps(queries[i].acc + d + 16 * j, sums[i][j]);
+}
+
+/* The same for all channels, tiles of `n_vectors` first. */
+ALWAYS_INLINE void add_values(const struct bni_attention_query *queries,
+                              size_t n_queries, block_floats weights,
+                              const float *corrections, const uint16_t *v,
+                              size_t head_dim, size_t p, size_t p_end, size_t n_vectors)
+{
+    size_t d = 0;
+    for (; head_dim - d >= 16 * n_vectors; d += 16 * n_vectors)
+        add_channels(queries, n_queries, weights, corrections, v, head_dim, p, p_end, d,
+                     n_vectors);
+    for (; head_dim - d >= 16; d += 16)
+        add_channels(queries, n_queries, weights, corrections, v, head_dim, p, p_end, d,
+                     1);
+    for (; d < head_dim; d++)
+        for (size_t i = 0; i < n_queries; i++) {
+            float value = queries[i].acc[d] * corrections[i];
+            for (size_t n = p; n < p_end; n++)
+                value = fmaf(weights[i][n], bni_widen_f16(v[n * head_dim + d]), value);
+            queries[i].acc[d] = value;
+        }
+}
+
+ALWAYS_INLINE void attend(struct bni_attention_query *queries, size_t n_queries,
+                          const uint16_t *k, const uint16_t *v, size_t head_dim,
+                          float scale)
+{
+    block_floats weights;
+    float corrections[MAX_QUERIES];
+    size_t n_common = BNI_ATTENTION_BLOCK;
+    score(queries, n_queries, k, head_dim, scale, weights);
+    for (size_t i = 0; i < n_queries; i++) {
+        const size_t n_positions = queries[i].n_positions;
+        assert(n_positions >= 1 && n_positions <= BNI_ATTENTION_BLOCK);
+        n_common = bni_size_min(n_common, n_positions);
+        corrections[i] = weigh(&queries[i], weights[i]);
+    }
+    add_values(queries, n_queries, weights, corrections, v, head_dim, 0, n_common,
+               MAX_VECTORS);
+    const float none = 1.0f; /* has been applied */
+    for (size_t i = 0; i < n_queries; i++) {
+        if (queries[i].n_positions > n_common)
+            add_values(&queries[i], 1, weights + i, &none, v, head_dim, n_common,
+                       queries[i].n_positions, MAX_VECTORS);
+    }
+}
+
+void bni_avx512_attention_block(struct bni_attention_query *queries, size_t n_queries,
+                                const uint16_t *k, const uint16_t *v, size_t head_dim,
+                                float scale)
+{
+    size_t i = 0;
+    for (; n_queries - i >= 4; i += 4) attend(queries + i, 4, k, v, head_dim, scale);
+    for (; n_queries - i >= 2; i += 2) attend(queries + i, 2, k, v, head_dim, scale);
+    if (i < n_queries) attend(queries + i, 1, k, v, head_dim, scale);
+}
