@@ -260,18 +260,19 @@ ALWAYS_INLINE void dense_tile(const struct bni_dense_args *args, size_t m, size_
 {
     const size_t n_cols = args->n_cols;
     const size_t weight_bytes = type == BNI_DENSE_F32 ? 4 : 2;
-    struct lanes sums[MAX_TILE_ROWS][MAX_TILE_X];
+    enum { MAX_ROWS = 4, MAX_X = 2 };
+    struct lanes sums[MAX_ROWS][MAX_X];
     for (size_t r = 0; r < n_rows; r++)
         for (size_t j = 0; j < n_x; j++)
             sums[r][j] = (struct lanes){_mm256_setzero_ps(), _mm256_setzero_ps()};
 
     for (size_t k = 0; k < n_cols; k += 16) {
-        struct lanes x[MAX_TILE_X];
+        struct lanes x[MAX_X];
         for (size_t j = 0; j < n_x; j++) {
             const float *from = args->x + (i + j) * n_cols + k;
             x[j] = (struct lanes){_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)};
             /* Keeps the compiler from loading it again for every row. */
-            if (n_rows > 1) __asm__("" : "+x"(x[j].low), "+x"(x[j].high));
+            __asm__("" : "+x"(x[j].low), "+x"(x[j].high));
         }
         for (size_t r = 0; r < n_rows; r++) {
             const size_t index = (m + r) * n_cols + k;
@@ -301,8 +302,8 @@ ALWAYS_INLINE void dense_rows(const struct bni_dense_args *args, size_t m, size_
     for (; m < m_end; m++) dense_tile(args, m, i, 1, n_x, type, source);
 }
 
-/* At least eight sums at a time where memory does not set the pace, since a fused
- * multiply-add takes four cycles and two can begin in each. */
+/* Eight sums at a time, since a fused multiply-add takes four cycles and two can begin
+ * in each. */
 ALWAYS_INLINE void dense_matmul(const struct bni_dense_args *args, size_t row_begin,
                                 size_t row_end, enum bni_dense_type type)
 {
@@ -310,14 +311,12 @@ ALWAYS_INLINE void dense_matmul(const struct bni_dense_args *args, size_t row_be
 
     for (size_t m = row_begin; m < row_end; m += PANEL_ROWS) {
         const size_t m_end = bni_size_min(m + PANEL_ROWS, row_end);
-        size_t i = bni_size_min(args->n_x, 4);
-        switch (i) {
-        case 4: dense_rows(args, m, m_end, 0, 1, 4, type, FROM_MEMORY); break;
-        case 3: dense_rows(args, m, m_end, 0, 1, 3, type, FROM_MEMORY); break;
-        case 2: dense_rows(args, m, m_end, 0, 1, 2, type, FROM_MEMORY); break;
-        case 1: dense_rows(args, m, m_end, 0, 4, 1, type, FROM_MEMORY); break;
-        default: break;
+        if (args->n_x == 1) {
+            dense_rows(args, m, m_end, 0, 4, 1, type, FROM_MEMORY);
+            continue;
         }
+        dense_rows(args, m, m_end, 0, 2, 2, type, FROM_MEMORY);
+        size_t i = 2;
         for (; args->n_x - i >= 2; i += 2)
             dense_rows(args, m, m_end, i, 2, 2, type, FROM_CACHE);
         if (i < args->n_x) dense_rows(args, m, m_end, i, 4, 1, type, FROM_CACHE);
