@@ -40,6 +40,8 @@ static void print_lines(const bitnet_model_info *info)
     printf("%-16s %" PRIu64 "\n", "parameters", info->n_parameters);
     printf("%-16s %" PRIu64 " bytes mapped, %" PRIu64 " allocated\n", "memory",
            info->mapped_bytes, info->allocated_bytes);
+    printf("%-16s %" PRIu64 " bytes of those allocated\n", "repacked",
+           info->repacked_bytes);
     printf("%-16s %" PRIu32 "\n", "layers", info->n_layers);
     printf("%-16s %" PRIu32 "\n", "embedding", info->n_embd);
     printf("%-16s %" PRIu32 "\n", "feed-forward", info->n_ff);
@@ -83,6 +85,7 @@ static bool print_json(const bitnet_model_info *info)
         {"n_parameters", json_integer((json_int_t)info->n_parameters)},
         {"mapped_bytes", json_integer((json_int_t)info->mapped_bytes)},
         {"allocated_bytes", json_integer((json_int_t)info->allocated_bytes)},
+        {"repacked_bytes", json_integer((json_int_t)info->repacked_bytes)},
         {"n_layers", json_integer(info->n_layers)},
         {"n_embd", json_integer(info->n_embd)},
         {"n_ff", json_integer(info->n_ff)},

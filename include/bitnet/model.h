@@ -189,9 +189,11 @@ typedef struct bitnet_model_info {
     uint32_t n_vocab;
     float rope_freq_base;
     float rms_norm_epsilon;
-    bitnet_token bos_token; /* or BITNET_NO_TOKEN */
-    bitnet_token eos_token; /* or BITNET_NO_TOKEN */
-    bool adds_bos;          /* bitnet_tokenize puts it first where asked for special */
+    bitnet_token bos_token;  /* or BITNET_NO_TOKEN */
+    bitnet_token eos_token;  /* or BITNET_NO_TOKEN */
+    bool adds_bos;           /* bitnet_tokenize puts it first where asked for special */
+    uint64_t repacked_bytes; /* of those allocated: copies of ternary weights whose rows
+                                are no multiple of 128 long; else 0 */
 } bitnet_model_info;
 
 /*

@@ -27,6 +27,7 @@
 #include <string.h>
 
 #include "base/size.h"
+#include "model/padded_rows.h"
 
 enum {
     /* Work below this is not worth another thread: measured on 2 cores with the
@@ -64,8 +65,10 @@ static float *row_of(float *array, size_t row, size_t n_columns)
 static void quantise_row(const struct pass *pass, size_t row, const float *values,
                          size_t n)
 {
-    pass->kernels->quantize(values, n, pass->ws->quantised + row * n,
-                            &pass->ws->scales[row], &pass->ws->sums[row]);
+    const size_t n_padded = bni_padded_cols(n);
+    int8_t *q = pass->ws->quantised + row * n_padded;
+    pass->kernels->quantize(values, n, q, &pass->ws->scales[row], &pass->ws->sums[row]);
+    memset(q + n, 0, n_padded - n);
 }
 
 static void norm_and_quantise_row(const struct pass *pass, size_t row,
@@ -299,7 +302,7 @@ static void multiply_outputs(void *user, size_t begin, size_t end)
             const struct bni_ternary_args args = {
                 .codes = weight->codes,
                 .w_scale = weight->scale,
-                .n_cols = weight->n_cols,
+                .n_cols = bni_padded_cols(weight->n_cols),
                 .q = ws->quantised,
                 .x_scale = ws->scales,
                 .q_sum = ws->sums,

@@ -47,7 +47,7 @@ struct bni_workspace {
     float *attended; /* [max_rows][n_heads * head_dim] */
     float *
         projected; /* [max_rows][widest projection group]: q, k and v, or gate and up */
-    int8_t *quantised; /* [max_rows][widest activation] */
+    int8_t *quantised; /* [max_rows][widest activation, padded: padded_rows.h] */
     float *scales;     /* [max_rows] */
     int32_t *sums;     /* [max_rows] */
     float *final;      /* [max_logit_rows][n_embd] */

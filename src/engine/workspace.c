@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/size.h"
+#include "model/padded_rows.h"
 
 /* A cut of `n_rows * n_columns * size_bytes` at *offset; false on overflow. */
 static bool cut(size_t *offset, size_t n_rows, size_t n_columns, size_t size_bytes,
@@ -43,7 +44,8 @@ static bool lay_out(const struct bni_hparams *hp, size_t max_rows,
         cut(&offset, max_rows, widest_activation, sizeof(float), &layout->normed) &&
         cut(&offset, max_rows, n_attended, sizeof(float), &layout->attended) &&
         cut(&offset, max_rows, widest_projection, sizeof(float), &layout->projected) &&
-        cut(&offset, max_rows, widest_activation, sizeof(int8_t), &layout->quantised) &&
+        cut(&offset, max_rows, bni_padded_cols(widest_activation), sizeof(int8_t),
+            &layout->quantised) &&
         cut(&offset, max_rows, 1, sizeof(float), &layout->scales) &&
         cut(&offset, max_rows, 1, sizeof(int32_t), &layout->sums) &&
         cut(&offset, max_logit_rows, hp->n_embd, sizeof(float), &layout->final) &&

@@ -8,8 +8,9 @@
  * arrays in, arrays out, a range of rows at a time; no allocation, no locks, no
  * threads, no files.
  *
- * Shapes: "[n][m]" is row-major, m contiguous. Lengths named n_cols, n_embd and
- * n_ff are multiples of 128 where a ternary matrix is involved. No pointer needs
+ * Shapes: "[n][m]" is row-major, m contiguous. A ternary matrix's n_cols is a multiple
+ * of 128: shorter rows are padded, by the loader with weight 0 and by the forward pass
+ * with activation 0. n_embd and n_ff are multiples of 32. No pointer needs
  * more than its type's alignment; weights may lie anywhere in a mapped file.
  */
 #ifndef BNI_KERNELS_KERNELS_H

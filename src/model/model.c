@@ -116,8 +116,7 @@ static void destroy(struct bitnet_model *model)
     bni_free(model->chat_template);
     bni_free(model->name);
     bni_free(model->architecture_name);
-    bni_free(model->norms);
-    bni_free(model->layers);
+    bni_weights_free(model);
     bni_tokenizer_destroy(model->tokenizer);
     bni_gguf_close(model->gguf);
     bni_free(model);
@@ -225,6 +224,7 @@ bitnet_status bitnet_model_get_info(const bitnet_model *model, bitnet_model_info
         .bos_token = bni_tokenizer_bos(model->tokenizer),
         .eos_token = bni_tokenizer_eos(model->tokenizer),
         .adds_bos = bni_tokenizer_adds_bos(model->tokenizer),
+        .repacked_bytes = model->repacked_bytes,
     };
     return bni_options_write("bitnet_model_get_info", info, &filled, sizeof(filled));
 }

@@ -50,10 +50,12 @@ struct bni_hparams {
 
 /* A ternary matrix in I2_S: out = codes * in. */
 struct bni_ternary_weight {
-    const uint8_t *codes; /* [n_rows][n_cols / 4 bytes], in the mapped file */
+    const uint8_t *codes; /* [n_rows][bni_padded_cols(n_cols) / 4 bytes]: in the mapped
+                             file, or, where its rows share blocks, `padded` */
     float scale;          /* the tensor's, times the optional `.scale` tensor */
     uint32_t n_cols;      /* inputs */
     uint32_t n_rows;      /* outputs */
+    uint8_t *padded;      /* the model's own copy (padded_rows.h), or NULL */
 };
 
 struct bni_dense_weight {
@@ -86,6 +88,7 @@ struct bitnet_model {
     float *norms;              /* one block behind all the norm pointers above */
     uint64_t n_parameters;
     uint64_t allocated_bytes;
+    uint64_t repacked_bytes; /* of them, in copies of weights */
     char *architecture_name;
     char *name;
     char *chat_template; /* or NULL */
@@ -109,5 +112,8 @@ bitnet_status bni_hparams_read(const struct bni_gguf *gguf,
 /* Finds and checks every tensor by role and fills the model's weights (weights.c). */
 bitnet_status bni_weights_bind(struct bitnet_model *model,
                                struct bni_progress *progress);
+
+/* Frees what that has allocated, whether it went well or not. */
+void bni_weights_free(struct bitnet_model *model);
 
 #endif

@@ -2,7 +2,8 @@
 /*
  * weights.c - every tensor of the graph, by name, type and shape.
  *
- * Ternary and dense matrices stay where they are, in the mapped file. Norms are
+ * Ternary and dense matrices stay where they are, in the mapped file; but a ternary one
+ * whose rows share blocks is copied, with rows padded (padded_rows.h). Norms are
  * small and come as F32, F16 or BF16: they are converted to F32 in one block. Its
  * size is known only after every norm has been found with the shape that the
  * hyper-parameters ask for, so they are visited twice: to measure, then to copy.
@@ -24,6 +25,7 @@
 #include "base/quote.h"
 #include "base/size.h"
 #include "model/model.h"
+#include "model/padded_rows.h"
 #include "model/progress.h"
 
 enum {
@@ -38,8 +40,8 @@ struct binder {
     bool *is_used;        /* for each tensor of the file */
     size_t n_norm_floats; /* measured, or copied so far */
     struct bni_progress *progress;
-    uint64_t n_code_bytes;    /* of all tensors with codes in the file; at least 1 */
-    uint64_t n_checked_bytes; /* of them */
+    uint64_t n_code_bytes;    /* to go through; at least 1 */
+    uint64_t n_checked_bytes; /* of them, checked or copied */
     fenv_t callers;
     char name[MAX_NAME_BYTES]; /* of the tensor being bound */
 };
@@ -236,6 +238,29 @@ static bitnet_status check_codes(struct binder *binder,
     return BITNET_OK;
 }
 
+/* Gives the weight a copy of its codes whose rows begin at whole blocks. */
+static bitnet_status pad_rows(struct binder *binder, struct bni_ternary_weight *weight)
+{
+    const size_t row_bytes = bni_padded_cols(weight->n_cols) / 4;
+    const size_t n_rows = weight->n_rows;
+    size_t n_bytes;
+    if (!bni_size_mul(n_rows, row_bytes, &n_bytes)) n_bytes = SIZE_MAX;
+    weight->padded = bni_alloc(n_bytes);
+    if (weight->padded == NULL) return BITNET_ERROR_OUT_OF_MEMORY;
+
+    const size_t rows_per_step = BNI_PROGRESS_BYTES / row_bytes;
+    for (size_t row = 0; row < n_rows; row += rows_per_step) {
+        const bitnet_status status = tell_progress(binder, row * weight->n_cols / 4);
+        if (status != BITNET_OK) return status;
+        bni_pad_rows(weight->codes, weight->n_cols, row,
+                     bni_size_min(row + rows_per_step, n_rows), weight->padded);
+    }
+    binder->n_checked_bytes += n_rows * weight->n_cols / 4;
+    binder->model->repacked_bytes += n_bytes;
+    weight->codes = weight->padded;
+    return BITNET_OK;
+}
+
 /* Multiplies in the separate scale that some conversions have. */
 static bitnet_status apply_extra_scale(struct binder *binder, float *scale)
 {
@@ -275,11 +300,11 @@ static bitnet_status bind_projection(struct binder *binder, uint32_t layer,
     bitnet_status status = check_shape(binder, tensor, n_cols, n_rows);
     if (status != BITNET_OK) return status;
     if (tensor->type != BNI_TENSOR_I2_S) return wrong_type(binder, tensor, "I2_S");
-    if (n_cols % BNI_TERNARY_BLOCK != 0)
+    if (n_cols % BNI_TERNARY_GROUP != 0)
         return bni_error(BITNET_ERROR_UNSUPPORTED_OPERATION,
                          "%s: tensor %s: rows of %" PRIu32
                          " values, expected a multiple of %d",
-                         binder->label, binder->name, n_cols, BNI_TERNARY_BLOCK);
+                         binder->label, binder->name, n_cols, BNI_TERNARY_GROUP);
     status = check_codes(binder, tensor, &is_zero);
     if (status != BITNET_OK) return status;
     memcpy(&scale, tensor->bytes + tensor->n_elements / 4, sizeof(scale));
@@ -298,6 +323,8 @@ static bitnet_status bind_projection(struct binder *binder, uint32_t layer,
         .n_cols = n_cols,
         .n_rows = n_rows,
     };
+    if (status == BITNET_OK && bni_needs_padding(n_cols))
+        status = pad_rows(binder, out);
     return status;
 }
 
@@ -428,12 +455,15 @@ static bitnet_status bind_all(struct binder *binder)
     return status == BITNET_OK ? judge_extra_tensors(binder) : status;
 }
 
+/* All codes are checked, and some are copied as well. */
 static uint64_t count_code_bytes(const struct bni_gguf *gguf)
 {
     uint64_t n_bytes = 1;
     for (size_t i = 0; i < bni_gguf_n_tensors(gguf); i++) {
         const struct bni_gguf_tensor *tensor = bni_gguf_tensor_at(gguf, i);
-        if (tensor->type == BNI_TENSOR_I2_S) n_bytes += tensor->n_bytes;
+        if (tensor->type != BNI_TENSOR_I2_S) continue;
+        n_bytes += tensor->n_bytes;
+        if (bni_needs_padding(tensor->dims[0])) n_bytes += tensor->n_bytes;
     }
     return n_bytes;
 }
@@ -460,4 +490,20 @@ bitnet_status bni_weights_bind(struct bitnet_model *model,
     bni_free(binder.is_used);
     model->has_weights = status == BITNET_OK;
     return status;
+}
+
+void bni_weights_free(struct bitnet_model *model)
+{
+    const uint32_t n_layers = model->layers != NULL ? model->hparams.n_layers : 0;
+    for (uint32_t i = 0; i < n_layers; i++) {
+        struct bni_layer *layer = &model->layers[i];
+        struct bni_ternary_weight *const weights[] = {
+            &layer->q,    &layer->k,  &layer->v,    &layer->output,
+            &layer->gate, &layer->up, &layer->down,
+        };
+        for (size_t w = 0; w < sizeof(weights) / sizeof(weights[0]); w++)
+            bni_free(weights[w]->padded);
+    }
+    bni_free(model->layers);
+    bni_free(model->norms);
 }

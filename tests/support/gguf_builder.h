@@ -78,8 +78,8 @@ void gguf_pack_i2_s(const int8_t *values, size_t n, float scale, uint8_t *out);
 struct gguf_tiny_options {
     const char *architecture; /* "bitnet-b1.58" */
     uint32_t n_layers;        /* 1 */
-    uint32_t n_embd;          /* 128; a multiple of 128 */
-    uint32_t n_ff;            /* 128; a multiple of 128 */
+    uint32_t n_embd;          /* 128; a multiple of 32, as n_ff, and such that */
+    uint32_t n_ff;            /* 128; every matrix has a multiple of 128 weights */
     uint32_t n_heads;         /* 2 */
     uint32_t n_kv_heads;      /* 1 */
     uint32_t n_ctx;           /* 64 */

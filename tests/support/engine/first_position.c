@@ -12,6 +12,7 @@
 
 #include "kernels/elementary.h"
 #include "model/model.h"
+#include "model/padded_rows.h"
 
 static double *allocate(size_t n)
 {
@@ -31,7 +32,7 @@ static void rms_norm(const double *x, const float *gain, size_t n, double epsilo
 
 static int code(const struct bni_ternary_weight *w, size_t row, size_t column)
 {
-    const size_t i = row * w->n_cols + column;
+    const size_t i = row * bni_padded_cols(w->n_cols) + column;
     const uint8_t byte = w->codes[i / 128 * 32 + i % 32];
     return (byte >> (6 - 2 * (i % 128 / 32)) & 3) - 1;
 }

@@ -444,7 +444,7 @@ static void rope_factors_are_read_and_checked(void **state)
         "built: tensor rope_freqs.weight: value 3 is 0, expected more than 0");
 }
 
-static void widths_that_are_no_whole_blocks_are_refused(void **state)
+static void widths_that_do_not_match_or_divide_are_refused(void **state)
 {
     (void)state;
     struct gguf_builder builder;
@@ -457,12 +457,12 @@ static void widths_that_are_no_whole_blocks_are_refused(void **state)
 
     struct gguf_tiny_options options = gguf_tiny_options_default();
     options.architecture = "llama";
-    options.n_ff = 64; /* the builder writes it: 64 x 128 codes are whole blocks */
+    options.n_ff = 48; /* the builder writes it: 48 x 128 codes are whole blocks */
     gguf_begin(&builder);
     gguf_tiny_model(&builder, &options);
     assert_refused(&builder, BITNET_ERROR_UNSUPPORTED_OPERATION,
-                   "built: tensor blk.0.ffn_down.weight: rows of 64 values, expected a "
-                   "multiple of 128");
+                   "built: tensor blk.0.ffn_down.weight: rows of 48 values, expected a "
+                   "multiple of 32");
 }
 
 int main(void)
@@ -484,7 +484,7 @@ int main(void)
         cmocka_unit_test(zero_and_extra_tensors_are_reported),
         cmocka_unit_test(a_layer_s_tensor_that_has_no_place_is_refused),
         cmocka_unit_test(rope_factors_are_read_and_checked),
-        cmocka_unit_test(widths_that_are_no_whole_blocks_are_refused),
+        cmocka_unit_test(widths_that_do_not_match_or_divide_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
