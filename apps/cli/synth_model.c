@@ -97,7 +97,7 @@ static uint64_t put_header(struct synth_sink *sink, const struct synth_shape *sh
         if (tensor.n_rows > 1) synth_put_u64(sink, tensor.n_rows);
         synth_put_u32(sink, tensor.type);
         synth_put_u64(sink, offset);
-        offset += tensor.n_bytes; /* a multiple of ALIGNMENT, as widths are of 128 */
+        offset += tensor.n_bytes; /* a multiple of ALIGNMENT, as widths are */
     }
     synth_pad(sink, ALIGNMENT);
     return n_put;

@@ -2,9 +2,8 @@
 /*
  * synth_shape.c - see synth_shape.h.
  *
- * The named shapes are those of published models, but for two things. The vocabulary is
- * one of bytes and made-up words for all. And "3b" is a little wider, 8704 for 8640: I2_S
- * packs 128 values of a row together, and 8640 is no multiple of that.
+ * The named shapes are those of published models, but for the vocabulary, which is one
+ * of bytes and made-up words for all.
  */
 #include "synth_shape.h"
 
@@ -13,7 +12,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BLOCK = 128, MAX_HEAD_DIM = 1024, I2_S_TAIL = 32, N_OUTSIDE_LAYERS = 2 };
+/* I2_S packs BLOCK values of a matrix together, and the library reads rows of whole
+ * GROUPs. */
+enum { BLOCK = 128, GROUP = 32, I2_S_TAIL = 32 };
+enum { MAX_HEAD_DIM = 1024, N_OUTSIDE_LAYERS = 2 };
 
 static const struct {
     const char *name;
@@ -33,7 +35,7 @@ static const struct {
 } shapes[] = {
     {"2b4t", "bitnet-b1.58", 30, 2560, 6912, 20, 5, 128256, 4096, 500000.0f, 1e-5f},
     {"large", "bitnet", 24, 1536, 4096, 16, 16, 32002, 2048, 10000.0f, 1e-5f},
-    {"3b", "bitnet", 26, 3200, 8704, 32, 32, 32002, 2048, 10000.0f, 1e-5f},
+    {"3b", "bitnet", 26, 3200, 8640, 32, 32, 32002, 2048, 10000.0f, 1e-5f},
     {"8b", "llama", 32, 4096, 14336, 32, 8, 128256, 8192, 500000.0f, 1e-5f},
     {"falcon3-1b", "llama", 18, 2048, 8192, 8, 4, 131072, 8192, 1000042.0f, 1e-6f},
     {"falcon3-3b", "llama", 22, 3072, 9216, 12, 4, 131072, 32768, 1000042.0f, 1e-6f},
@@ -101,14 +103,14 @@ static bool is_wrong(char *why, size_t max_bytes, const char *format, ...)
 
 bool synth_shape_check(const struct synth_shape *shape, char *why, size_t max_bytes)
 {
-    if (shape->n_embd % BLOCK != 0)
+    if (shape->n_embd % GROUP != 0)
         return is_wrong(why, max_bytes,
                         "--embd is %" PRIu64 ", expected a multiple of %d",
-                        shape->n_embd, BLOCK);
-    if (shape->n_ff % BLOCK != 0)
+                        shape->n_embd, GROUP);
+    if (shape->n_ff % GROUP != 0)
         return is_wrong(why, max_bytes,
                         "--ffn is %" PRIu64 ", expected a multiple of %d", shape->n_ff,
-                        BLOCK);
+                        GROUP);
     if (shape->n_embd % shape->n_heads != 0 || head_dim(shape) % 2 != 0 ||
         head_dim(shape) > MAX_HEAD_DIM)
         return is_wrong(why, max_bytes,
@@ -120,6 +122,12 @@ bool synth_shape_check(const struct synth_shape *shape, char *why, size_t max_by
                         "--kv-heads is %" PRIu64 ", expected a divisor of --heads "
                         "%" PRIu64,
                         shape->n_kv_heads, shape->n_heads);
+    const uint64_t n_keys = shape->n_kv_heads * head_dim(shape);
+    if (n_keys * shape->n_embd % BLOCK != 0)
+        return is_wrong(why, max_bytes,
+                        "--kv-heads is %" PRIu64 ", which makes matrices of %" PRIu64
+                        " x %" PRIu64 " weights, expected a multiple of %d",
+                        shape->n_kv_heads, n_keys, shape->n_embd, BLOCK);
     if (!shape->is_tied && strcmp(shape->architecture, "bitnet") == 0)
         return is_wrong(why, max_bytes,
                         "--head is untied, but models of --arch bitnet have no head "

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 """test_cli_synth.py - `bitnet synth`: what it writes loads, runs and is repeatable.
 
-The large shapes are looked at with --dry-run, and with one layer each.
+The large shapes are looked at with --dry-run, and with two layers each.
 """
+import hashlib
 import json
 import os
 import resource
@@ -13,8 +14,18 @@ import unittest
 
 from support import CliTest, start
 
-SHAPES = ("2b4t", "large", "3b", "8b", "falcon3-1b", "falcon3-3b", "falcon3-7b",
-          "falcon3-10b")
+# As published: architecture, whether the head is tied, and what `bitnet info` calls
+# n_layers, n_embd, n_ff, n_heads, n_kv_heads, head_dim, n_vocab and n_ctx_train.
+SHAPES = {
+    "2b4t": ("bitnet-b1.58", True, 30, 2560, 6912, 20, 5, 128, 128256, 4096),
+    "large": ("bitnet", True, 24, 1536, 4096, 16, 16, 96, 32002, 2048),
+    "3b": ("bitnet", True, 26, 3200, 8640, 32, 32, 100, 32002, 2048),
+    "8b": ("llama", False, 32, 4096, 14336, 32, 8, 128, 128256, 8192),
+    "falcon3-1b": ("llama", False, 18, 2048, 8192, 8, 4, 256, 131072, 8192),
+    "falcon3-3b": ("llama", False, 22, 3072, 9216, 12, 4, 256, 131072, 32768),
+    "falcon3-7b": ("llama", False, 28, 3072, 23040, 12, 4, 256, 131072, 32768),
+    "falcon3-10b": ("llama", False, 40, 3072, 23040, 12, 4, 256, 131072, 32768),
+}
 
 SMALL = ("--layers", 2, "--embd", 256, "--ffn", 512, "--heads", 4, "--kv-heads", 2,
          "--vocab", 700, "--ctx", 128)
@@ -75,6 +86,22 @@ class WritingTest(SynthTest):
         self.assertEqual(first.read_bytes(), again.read_bytes())
         self.assertNotEqual(first.read_bytes(), other.read_bytes())
 
+    def test_a_seed_names_the_same_bytes_on_every_machine(self):
+        path, _ = self.make("small.gguf", "--seed", 7, *SMALL)
+        self.assertEqual(
+            hashlib.sha256(path.read_bytes()).hexdigest(),
+            "466eacc85f611fbe747d0ccecd8c77d66d8b11f28601420859300ae29fb5be33")
+
+    def test_rows_that_share_blocks_are_written_and_read(self):
+        path, _ = self.make("odd.gguf", *SMALL, "--embd", 96, "--heads", 3, "--kv-heads",
+                            1, "--ffn", 160)
+        info = self.info(path)
+        # q and output, k and v, gate and up, down: rows of 96 and 160 are padded.
+        self.assertEqual(info["repacked_bytes"],
+                         2 * 32 * (2 * 96 + 2 * 32 + 2 * 160 + 2 * 96))
+        self.run_program("run", "--verify", "--max-tokens", 8, "--model", path, "one",
+                         "two", "three")
+
     def test_every_type_of_head_and_every_architecture_loads(self):
         for arch in ("bitnet-b1.58", "bitnet", "llama"):
             for head in ("f16", "bf16,tied", "f32"):
@@ -121,14 +148,44 @@ class NamedShapeTest(SynthTest):
                                  sum(summary[part + "_bytes"] for part in parts))
                 self.assertFalse(path.exists())
 
-    def test_every_named_shape_loads_when_it_has_one_layer(self):
-        for shape in SHAPES:
+    def test_parameters_are_counted_from_the_published_numbers(self):
+        for shape, (arch, tied, n_layers, embd, ffn, heads, kv_heads, head_dim, vocab,
+                    _) in SHAPES.items():
             with self.subTest(shape):
-                path, summary = self.make("one.gguf", "--force", "--shape", shape,
-                                          "--layers", 1, "--vocab", 300)
+                out, _ = self.run_program("synth", "-n", "--json", "--shape", shape)
+                summary = json.loads(out)
+                keys = kv_heads * head_dim
+                norms = 2 * embd + (embd + ffn if arch != "llama" else 0)
+                layer = 2 * embd * embd + 2 * embd * keys + 3 * embd * ffn + norms
+                self.assertEqual(heads * head_dim, embd)
+                self.assertEqual(summary["architecture"], arch)
+                self.assertEqual(summary["n_parameters"],
+                                 n_layers * layer + embd +
+                                 vocab * embd * (1 if tied else 2))
+
+    def test_every_named_shape_runs_the_same_for_one_caller_and_for_four(self):
+        prompts = ("alpha", "beta or gamma", "a", "omega, and no more")
+        greedy = ("--json", "--temperature", 0, "--max-tokens", 5)
+        for shape, (arch, _, _, *sizes, _, _) in SHAPES.items():
+            with self.subTest(shape):
+                path, _ = self.make("two.gguf", "--force", "--shape", shape, "--layers",
+                                    2, "--vocab", 300, "--ctx", 64)
                 info = self.info(path)
-                self.assertEqual(info["architecture"], summary["architecture"])
-                self.assertEqual(info["n_parameters"], summary["n_parameters"])
+                names = ("n_embd", "n_ff", "n_heads", "n_kv_heads", "head_dim")
+                self.assertEqual(info["architecture"], arch)
+                self.assertEqual([info[name] for name in names], sizes)
+                self.assertEqual(info["repacked_bytes"],
+                                 2 * 3200 * 8704 // 4 if shape == "3b" else 0)
+                texts = []
+                for callers in 1, 4:
+                    out, _ = self.run_program("run", *greedy, "--callers", callers,
+                                              "--threads", (callers + 1) // 2, "--model",
+                                              path, *prompts)
+                    requests = json.loads(out)["requests"]
+                    texts.append([request["tokens"] for request in requests])
+                self.assertEqual(texts[0], texts[1])
+                self.assertGreater(sum(map(len, texts[0])), 8)  # some may have ended
+                self.assertGreater(len(set(map(tuple, texts[0]))), 1)
 
 
 class RefusalTest(SynthTest):
@@ -187,8 +244,10 @@ class RefusalTest(SynthTest):
     def test_shapes_that_cannot_be_are_refused_with_the_reason(self):
         path = self.folder / "model.gguf"
         for arguments, words in (
-                (("--embd", 200), "--embd is 200, expected a multiple of 128"),
-                (("--ffn", 100), "--ffn is 100, expected a multiple of 128"),
+                (("--embd", 200), "--embd is 200, expected a multiple of 32"),
+                (("--ffn", 100), "--ffn is 100, expected a multiple of 32"),
+                (("--embd", 96, "--heads", 16, "--kv-heads", 1),
+                 "--kv-heads is 1, which makes matrices of 6 x 96 weights"),
                 (("--heads", 3), "--heads is 3, expected a divisor of --embd 2560"),
                 (("--kv-heads", 3), "--kv-heads is 3, expected a divisor of --heads 20"),
                 (("--shape", "9b"), "there is no shape '9b'; there are 2b4t, large"),
