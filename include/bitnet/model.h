@@ -4,8 +4,9 @@
  *
  * A model is immutable once loaded: share one among any number of threads and
  * engines. Its weights stay in the file, mapped read-only, so processes that
- * load the same file share the memory too. It is reference counted: an engine
- * keeps its model alive, so releasing a model that is in use is safe.
+ * load the same file share the memory too; only matrices with rows of certain
+ * lengths are copied (bitnet_model_info.repacked_bytes). It is reference counted:
+ * an engine keeps its model alive, so releasing a model that is in use is safe.
  *
  * The file must not be changed or cut short while it is loaded: it is mapped, not
  * copied, and reading a page that is gone raises SIGBUS.
