@@ -18,6 +18,8 @@ enum {
     /* Bits of XCR0: which registers the system saves. */
     XCR0_AVX = 0x06,    /* XMM and YMM */
     XCR0_AVX512 = 0xe6, /* these and the mask registers, ZMM 0-15, ZMM 16-31 */
+    /* EAX of leaf 7, subleaf 1; clang's cpuid.h calls it bit_AVXVNNI, gcc's both ways. */
+    AVX_VNNI = 1 << 4,
 };
 
 static uint32_t read_xcr0(void)
@@ -45,10 +47,14 @@ struct bni_cpu_features bni_cpu_features(void)
 
     if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return features;
     features.has_avx2 = (ebx & bit_AVX2) != 0;
-    if ((xcr0 & XCR0_AVX512) != XCR0_AVX512) return features;
-    const uint32_t avx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ;
-    features.has_avx512 = (ebx & avx512) == avx512;
-    features.has_avx512_vnni = (ecx & bit_AVX512VNNI) != 0;
+    if ((xcr0 & XCR0_AVX512) == XCR0_AVX512) {
+        const uint32_t avx512 =
+            bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ;
+        features.has_avx512 = (ebx & avx512) == avx512;
+        features.has_avx512_vnni = (ecx & bit_AVX512VNNI) != 0;
+    }
+    if (__get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0)
+        features.has_avx_vnni = (eax & AVX_VNNI) != 0;
     return features;
 }
 

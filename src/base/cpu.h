@@ -12,6 +12,7 @@ struct bni_cpu_features {
     bool has_avx2;
     bool has_fma;
     bool has_f16c;
+    bool has_avx_vnni;
     bool has_avx512; /* F, BW, VL and DQ together */
     bool has_avx512_vnni;
 };

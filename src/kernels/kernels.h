@@ -69,7 +69,7 @@ struct bni_attention_query {
 };
 
 struct bni_kernels {
-    const char *name; /* "scalar", "avx2", "avx512" */
+    const char *name; /* for BITNET_ISA: "scalar", "avx2", ... */
 
     /*
      * Per-token absmax quantisation: a = max(max |x|, 1e-5), scale = 127 / a,
@@ -133,12 +133,14 @@ struct bni_kernels {
 extern const struct bni_kernels bni_kernels_scalar;
 #if defined(__x86_64__)
 extern const struct bni_kernels bni_kernels_avx2;
+extern const struct bni_kernels bni_kernels_avxvnni;
 extern const struct bni_kernels bni_kernels_avx512;
+extern const struct bni_kernels bni_kernels_avx512vnni;
 #endif
 
 /*
  * Returns the best table this CPU runs, or the one that the environment variable
- * BITNET_ISA names (scalar, avx2, avx512). NULL if the CPU cannot run that one or
+ * BITNET_ISA names (scalar, avx2, avxvnni, avx512, avx512vnni). NULL if the CPU cannot run that one or
  * there is none of that name; the thread's error then says which there are.
  */
 const struct bni_kernels *bni_kernels_select(void);

@@ -19,8 +19,8 @@
 /* The tables of this build, best first. */
 static const struct bni_kernels *const tables[] = {
 #if defined(__x86_64__)
-    &bni_kernels_avx512,
-    &bni_kernels_avx2,
+    &bni_kernels_avx512vnni, &bni_kernels_avx512,
+    &bni_kernels_avxvnni,    &bni_kernels_avx2,
 #endif
     &bni_kernels_scalar,
 };
@@ -31,9 +31,12 @@ static bool cpu_runs(const struct bni_kernels *table)
 {
 #if defined(__x86_64__)
     const struct bni_cpu_features cpu = bni_cpu_features();
-    if (table == &bni_kernels_avx512)
-        return cpu.has_avx512 && cpu.has_avx512_vnni && cpu.has_fma && cpu.has_f16c;
-    if (table == &bni_kernels_avx2) return cpu.has_avx2 && cpu.has_fma && cpu.has_f16c;
+    const bool has_avx2 = cpu.has_avx2 && cpu.has_fma && cpu.has_f16c;
+    if (table == &bni_kernels_avx512vnni)
+        return has_avx2 && cpu.has_avx512 && cpu.has_avx512_vnni;
+    if (table == &bni_kernels_avx512) return has_avx2 && cpu.has_avx512;
+    if (table == &bni_kernels_avxvnni) return has_avx2 && cpu.has_avx_vnni;
+    if (table == &bni_kernels_avx2) return has_avx2;
 #endif
     return table == &bni_kernels_scalar;
 }

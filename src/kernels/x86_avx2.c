@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * x86_avx2.c - the kernels for AVX2, FMA and F16C; x86_avx2_matmul.c has the matrix
- * products, x86_avx2_attention.c has attention.
+ * x86_avx2.c - the kernels for AVX2, FMA and F16C; its neighbours have the matrix
+ * products and attention.
  *
  * Each function does what its namesake in scalar.c does, on eight elements at a
  * time. Sixteen lanes are two registers. What is left at the end of an array that
@@ -214,7 +214,7 @@ void bni_avx2_relu2_mul(const float *gate, const float *up, size_t n, float *out
     for (; i < n; i++) out[i] = bni_relu2_mul(gate[i], up[i]);
 }
 
-static void silu_mul(const float *gate, const float *up, size_t n, float *out)
+void bni_avx2_silu_mul(const float *gate, const float *up, size_t n, float *out)
 {
     const __m256 sign = _mm256_set1_ps(-0.0f);
     const __m256 one = _mm256_set1_ps(1.0f);
@@ -237,28 +237,5 @@ void bni_avx2_add(float *x, const float *y, size_t n)
     for (; i < n; i++) x[i] = x[i] + y[i];
 }
 
-const struct bni_kernels bni_kernels_avx2 = {
-    .name = "avx2",
-    .quantize = bni_avx2_quantize,
-    .ternary_matmul = bni_avx2_ternary_matmul,
-    .dense_matmul =
-        {
-            [BNI_DENSE_F32] = bni_avx2_dense_matmul_f32,
-            [BNI_DENSE_F16] = bni_avx2_dense_matmul_f16,
-            [BNI_DENSE_BF16] = bni_avx2_dense_matmul_bf16,
-        },
-    .widen =
-        {
-            [BNI_DENSE_F32] = bni_avx2_widen_f32,
-            [BNI_DENSE_F16] = bni_avx2_widen_f16,
-            [BNI_DENSE_BF16] = bni_avx2_widen_bf16,
-        },
-    .rms_norm = bni_avx2_rms_norm,
-    .rope_neox = bni_avx2_rope_neox,
-    .rope_adjacent = bni_avx2_rope_adjacent,
-    .store_f16 = bni_avx2_store_f16,
-    .attention_block = bni_avx2_attention_block,
-    .relu2_mul = bni_avx2_relu2_mul,
-    .silu_mul = silu_mul,
-    .add = bni_avx2_add,
-};
+const struct bni_kernels bni_kernels_avx2 =
+    BNI_AVX2_TABLE("avx2", bni_avx2_ternary_matmul);

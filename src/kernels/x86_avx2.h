@@ -2,7 +2,7 @@
 /*
  * x86_avx2.h - the functions of the AVX2 table by name.
  *
- * The AVX-512 table uses those that longer vectors would not make faster. Only files
+ * Later tables use those that their instructions would not make faster. Only files
  * compiled for AVX2, FMA and F16C include this.
  */
 #ifndef BNI_KERNELS_X86_AVX2_H
@@ -15,6 +15,9 @@
 
 #include "kernels/elementary.h"
 #include "kernels/kernels.h"
+
+/* Whether a tile's weights are in the cache, or come from memory and must be asked for. */
+enum bni_source { BNI_FROM_CACHE, BNI_FROM_MEMORY };
 
 /* How far ahead weights are asked for: about what memory delivers while a request for
  * it is under way, and more than one page, where the CPU's own prefetcher stops. */
@@ -40,6 +43,15 @@ static inline int32_t bni_avx2_sum_of_int32(__m256i v)
     x = _mm_add_epi32(x, _mm_shuffle_epi32(x, _MM_SHUFFLE(1, 0, 3, 2)));
     x = _mm_add_epi32(x, _mm_shuffle_epi32(x, _MM_SHUFFLE(2, 3, 0, 1)));
     return _mm_cvtsi128_si32(x);
+}
+
+/* Makes output m for activation i of the sum of its codes' products; rounded after each
+ * step as everywhere. */
+static inline void bni_ternary_end(const struct bni_ternary_args *args, size_t m,
+                                   size_t i, int32_t sum)
+{
+    args->out[i * args->out_stride + m] =
+        ((float)(sum - args->q_sum[i]) / args->x_scale[i]) * args->w_scale;
 }
 
 /* Returns the largest of the eight lanes, none of which is NaN. */
@@ -121,6 +133,30 @@ void bni_avx2_attention_block(struct bni_attention_query *queries, size_t n_quer
                               const uint16_t *k, const uint16_t *v, size_t head_dim,
                               float scale);
 void bni_avx2_relu2_mul(const float *gate, const float *up, size_t n, float *out);
+void bni_avx2_silu_mul(const float *gate, const float *up, size_t n, float *out);
 void bni_avx2_add(float *x, const float *y, size_t n);
+
+/* The table of this name that multiplies ternary matrices so. */
+#define BNI_AVX2_TABLE(table_name, ternary) \
+    { \
+        .name = (table_name), .quantize = bni_avx2_quantize, \
+        .ternary_matmul = (ternary), \
+        .dense_matmul = \
+            { \
+                [BNI_DENSE_F32] = bni_avx2_dense_matmul_f32, \
+                [BNI_DENSE_F16] = bni_avx2_dense_matmul_f16, \
+                [BNI_DENSE_BF16] = bni_avx2_dense_matmul_bf16, \
+            }, \
+        .widen = \
+            { \
+                [BNI_DENSE_F32] = bni_avx2_widen_f32, \
+                [BNI_DENSE_F16] = bni_avx2_widen_f16, \
+                [BNI_DENSE_BF16] = bni_avx2_widen_bf16, \
+            }, \
+        .rms_norm = bni_avx2_rms_norm, .rope_neox = bni_avx2_rope_neox, \
+        .rope_adjacent = bni_avx2_rope_adjacent, .store_f16 = bni_avx2_store_f16, \
+        .attention_block = bni_avx2_attention_block, .relu2_mul = bni_avx2_relu2_mul, \
+        .silu_mul = bni_avx2_silu_mul, .add = bni_avx2_add, \
+    }
 
 #endif

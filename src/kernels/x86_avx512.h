@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * x86_avx512.h - what the files of the AVX-512 table share.
+ * x86_avx512.h - what the files of the two AVX-512 tables share.
  *
  * Only files compiled for AVX-512 include this.
  */
@@ -64,8 +64,67 @@ static inline __m512 bni_avx512_exp(__m512 x)
     return _mm512_mask_mov_ps(from_zero, is_above, _mm512_set1_ps(INFINITY));
 }
 
+static inline int32_t bni_avx512_sum_of_int32(__m512i v)
+{
+    return bni_avx2_sum_of_int32(
+        _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1)));
+}
+
+/* The codes of a block: values 0..63 and 64..127. */
+struct bni_avx512_codes {
+    __m512i half[2];
+};
+
+/* Unpacks the 32 bytes of a block. */
+static inline struct bni_avx512_codes bni_avx512_unpack(const uint8_t *from)
+{
+    const __m512i low_bits = _mm512_set1_epi8(3);
+    const __m512i packed =
+        _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)from));
+    /* Bits from the byte above are among those masked away. */
+    return (struct bni_avx512_codes){{
+        _mm512_and_si512(_mm512_srlv_epi64(packed,
+                                           _mm512_set_epi64(4, 4, 4, 4, 6, 6, 6, 6)),
+                         low_bits),
+        _mm512_and_si512(_mm512_srlv_epi64(packed,
+                                           _mm512_set_epi64(0, 0, 0, 0, 2, 2, 2, 2)),
+                         low_bits),
+    }};
+}
+
+void bni_avx512_dense_matmul_f32(const struct bni_dense_args *args, size_t row_begin,
+                                 size_t row_end);
+void bni_avx512_dense_matmul_f16(const struct bni_dense_args *args, size_t row_begin,
+                                 size_t row_end);
+void bni_avx512_dense_matmul_bf16(const struct bni_dense_args *args, size_t row_begin,
+                                  size_t row_end);
+void bni_avx512_silu_mul(const float *gate, const float *up, size_t n, float *out);
 void bni_avx512_attention_block(struct bni_attention_query *queries, size_t n_queries,
                                 const uint16_t *k, const uint16_t *v, size_t head_dim,
                                 float scale);
+
+/* The table of this name that multiplies ternary matrices so. */
+#define BNI_AVX512_TABLE(table_name, ternary) \
+    { \
+        .name = (table_name), .quantize = bni_avx2_quantize, \
+        .ternary_matmul = (ternary), \
+        .dense_matmul = \
+            { \
+                [BNI_DENSE_F32] = bni_avx512_dense_matmul_f32, \
+                [BNI_DENSE_F16] = bni_avx512_dense_matmul_f16, \
+                [BNI_DENSE_BF16] = bni_avx512_dense_matmul_bf16, \
+            }, \
+        .widen = \
+            { \
+                [BNI_DENSE_F32] = bni_avx2_widen_f32, \
+                [BNI_DENSE_F16] = bni_avx2_widen_f16, \
+                [BNI_DENSE_BF16] = bni_avx2_widen_bf16, \
+            }, \
+        .rms_norm = bni_avx2_rms_norm, .rope_neox = bni_avx2_rope_neox, \
+        .rope_adjacent = bni_avx2_rope_adjacent, .store_f16 = bni_avx2_store_f16, \
+        .attention_block = bni_avx512_attention_block, \
+        .relu2_mul = bni_avx2_relu2_mul, .silu_mul = bni_avx512_silu_mul, \
+        .add = bni_avx2_add, \
+    }
 
 #endif

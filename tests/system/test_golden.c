@@ -170,10 +170,11 @@ static void transcripts_are_the_same_in_every_way(void **state)
     (void)state;
     static struct transcript golden[N_PROMPTS];
     static struct transcript ours[N_PROMPTS];
-    static const char *const isas[] = {"avx512", "avx2", "scalar"};
+    static const char *const isas[] = {"avx512vnni", "avx512", "avxvnni", "avx2",
+                                       "scalar"};
     read_transcripts(golden);
     bitnet_model *model = load_model();
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof(isas) / sizeof(isas[0]); i++) {
         if (bni_kernels_by_name(isas[i]) == NULL) {
             print_message("this CPU does not run %s\n", isas[i]);
             continue;

@@ -20,12 +20,14 @@
 
 #include "kernels/kernels.h"
 
-#if defined(BNI_TESTS_EMULATE_AVX512)
-/* The AVX-512 table, its instructions emulated with those of AVX2. */
+#if defined(BNI_TESTS_EMULATE)
+/* Tables whose instructions are emulated with those of AVX2. */
+extern const struct bni_kernels bni_kernels_avxvnni_emulated;
 extern const struct bni_kernels bni_kernels_avx512_emulated;
+extern const struct bni_kernels bni_kernels_avx512vnni_emulated;
 #endif
 
-enum { MAX_TABLES = 3 };
+enum { MAX_TABLES = 7 };
 
 /* The tables to compare with the scalar one; filled by find_tables(). */
 static const struct bni_kernels *tables[MAX_TABLES];
@@ -35,14 +37,17 @@ static size_t n_tables;
 static inline int find_tables(void **state)
 {
     (void)state;
-    static const char *const names[] = {"avx2", "avx512"};
+    static const char *const names[] = {"avx2", "avxvnni", "avx512", "avx512vnni"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         tables[n_tables] = bni_kernels_by_name(names[i]);
         if (tables[n_tables] != NULL) n_tables++;
     }
-#if defined(BNI_TESTS_EMULATE_AVX512)
-    if (bni_kernels_by_name("avx2") != NULL)
+#if defined(BNI_TESTS_EMULATE)
+    if (bni_kernels_by_name("avx2") != NULL) {
+        tables[n_tables++] = &bni_kernels_avxvnni_emulated;
         tables[n_tables++] = &bni_kernels_avx512_emulated;
+        tables[n_tables++] = &bni_kernels_avx512vnni_emulated;
+    }
 #endif
     for (size_t i = 0; i < n_tables; i++)
         print_message("compares %s%s with scalar\n", tables[i]->name,

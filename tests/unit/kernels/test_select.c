@@ -39,9 +39,10 @@ static void scalar_runs_everywhere(void **state)
 static void the_best_table_is_the_default(void **state)
 {
     (void)state;
-    const struct bni_kernels *best = bni_kernels_by_name("avx512");
-    if (best == NULL) best = bni_kernels_by_name("avx2");
-    if (best == NULL) best = &bni_kernels_scalar;
+    static const char *const best_first[] = {"avx512vnni", "avx512", "avxvnni", "avx2",
+                                             "scalar"};
+    const struct bni_kernels *best = NULL;
+    for (size_t i = 0; best == NULL; i++) best = bni_kernels_by_name(best_first[i]);
     assert_ptr_equal(bni_kernels_select(), best);
 
     setenv("BITNET_ISA", "", 1);
@@ -51,8 +52,8 @@ static void the_best_table_is_the_default(void **state)
 static void a_table_is_chosen_by_name_or_refused_for_the_cpu(void **state)
 {
     (void)state;
-    static const char *const names[] = {"avx2", "avx512"};
-    for (size_t i = 0; i < 2; i++) {
+    static const char *const names[] = {"avx2", "avxvnni", "avx512", "avx512vnni"};
+    for (size_t i = 0; i < 4; i++) {
         bitnet_clear_error();
         setenv("BITNET_ISA", names[i], 1);
         const struct bni_kernels *table = bni_kernels_select();
@@ -104,8 +105,9 @@ static void a_long_name_leaves_room_for_the_rest_of_the_message(void **state)
 static void every_table_has_every_function(void **state)
 {
     (void)state;
-    static const char *const names[] = {"scalar", "avx2", "avx512"};
-    for (size_t i = 0; i < 3; i++) {
+    static const char *const names[] = {"scalar", "avx2", "avxvnni", "avx512",
+                                        "avx512vnni"};
+    for (size_t i = 0; i < 5; i++) {
         const struct bni_kernels *table = bni_kernels_by_name(names[i]);
         if (table == NULL) continue;
         assert_true(table->quantize != NULL && table->ternary_matmul != NULL &&

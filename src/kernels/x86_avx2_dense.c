@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * x86_avx2_dense.c - products of dense matrices, 256-bit vectors.
+ *
+ * Tiles and panels are as x86_ternary_panels.h explains them, in sizes of their own. The
+ * 16 lanes of a sum are two registers, and its order is written.
+ */
+#include <assert.h>
+#include <immintrin.h>
+
+#include "base/size.h"
+#include "kernels/x86_avx2.h"
+
+/* The tile functions take the tile's shape as constants, which only pays off if each
+ * call becomes code of its own. */
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+enum { PANEL_ROWS = 32 };
+
+/* Sixteen lanes: low has 0..7, high has 8..15. */
+struct lanes {
+    __m256 low;
+    __m256 high;
+};
+
+/* Loads eight weights, widened, from element `index` on. */
+ALWAYS_INLINE __m256 load_weights(const void *weights, size_t index,
+                                  enum bni_dense_type type)
+{
+    if (type == BNI_DENSE_F32)
+        return _mm256_loadu_ps((const float *)((const char *)weights + index * 4));
+    const __m128i half =
+        _mm_loadu_si128((const __m128i *)((const char *)weights + index * 2));
+    if (type == BNI_DENSE_F16) return _mm256_cvtph_ps(half);
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+}
+
+/* Computes outputs m .. m + n_rows for activations i .. i + n_x. */
+ALWAYS_INLINE void dense_tile(const struct bni_dense_args *args, size_t m, size_t i,
+                              size_t n_rows, size_t n_x, enum bni_dense_type type,
+                              enum bni_source source)
+{
+    const size_t n_cols = args->n_cols;
+    const size_t weight_bytes = type == BNI_DENSE_F32 ? 4 : 2;
+    enum { MAX_ROWS = 4, MAX_X = 2 };
+    struct lanes sums[MAX_ROWS][MAX_X];
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t j = 0; j < n_x; j++)
+            sums[r][j] = (struct lanes){_mm256_setzero_ps(), _mm256_setzero_ps()};
+
+    for (size_t k = 0; k < n_cols; k += 16) {
+        struct lanes x[MAX_X];
+        for (size_t j = 0; j < n_x; j++) {
+            const float *from = args->x + (i + j) * n_cols + k;
+            x[j] = (struct lanes){_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)};
+            /* Keeps the compiler from loading it again for every row. */
+            __asm__("" : "+x"(x[j].low), "+x"(x[j].high));
+        }
+        for (size_t r = 0; r < n_rows; r++) {
+            const size_t index = (m + r) * n_cols + k;
+            if (source == BNI_FROM_MEMORY && k * weight_bytes % 64 == 0)
+                bni_avx2_prefetch((const char *)args->weights + index * weight_bytes);
+            const __m256 low = load_weights(args->weights, index, type);
+            const __m256 high = load_weights(args->weights, index + 8, type);
+            for (size_t j = 0; j < n_x; j++) {
+                sums[r][j].low = _mm256_fmadd_ps(low, x[j].low, sums[r][j].low);
+                sums[r][j].high = _mm256_fmadd_ps(high, x[j].high, sums[r][j].high);
+            }
+        }
+    }
+
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t j = 0; j < n_x; j++)
+            args->out[(i + j) * args->out_stride + m + r] =
+                bni_avx2_fold_lanes(sums[r][j].low, sums[r][j].high);
+}
+
+ALWAYS_INLINE void dense_rows(const struct bni_dense_args *args, size_t m, size_t m_end,
+                              size_t i, size_t tile_rows, size_t n_x,
+                              enum bni_dense_type type, enum bni_source source)
+{
+    for (; m_end - m >= tile_rows; m += tile_rows)
+        dense_tile(args, m, i, tile_rows, n_x, type, source);
+    for (; m < m_end; m++) dense_tile(args, m, i, 1, n_x, type, source);
+}
+
+/* Eight sums at a time, since a fused multiply-add takes four cycles and two can begin
+ * in each. */
+ALWAYS_INLINE void dense_matmul(const struct bni_dense_args *args, size_t row_begin,
+                                size_t row_end, enum bni_dense_type type)
+{
+    assert(args->n_cols % 16 == 0);
+
+    for (size_t m = row_begin; m < row_end; m += PANEL_ROWS) {
+        const size_t m_end = bni_size_min(m + PANEL_ROWS, row_end);
+        if (args->n_x == 1) {
+            dense_rows(args, m, m_end, 0, 4, 1, type, BNI_FROM_MEMORY);
+            continue;
+        }
+        dense_rows(args, m, m_end, 0, 2, 2, type, BNI_FROM_MEMORY);
+        size_t i = 2;
+        for (; args->n_x - i >= 2; i += 2)
+            dense_rows(args, m, m_end, i, 2, 2, type, BNI_FROM_CACHE);
+        if (i < args->n_x) dense_rows(args, m, m_end, i, 4, 1, type, BNI_FROM_CACHE);
+    }
+}
+
+void bni_avx2_dense_matmul_f32(const struct bni_dense_args *args, size_t row_begin,
+                               size_t row_end)
+{
+    dense_matmul(args, row_begin, row_end, BNI_DENSE_F32);
+}
+
+void bni_avx2_dense_matmul_f16(const struct bni_dense_args *args, size_t row_begin,
+                               size_t row_end)
+{
+    dense_matmul(args, row_begin, row_end, BNI_DENSE_F16);
+}
+
+void bni_avx2_dense_matmul_bf16(const struct bni_dense_args *args, size_t row_begin,
+                                size_t row_end)
+{
+    dense_matmul(args, row_begin, row_end, BNI_DENSE_BF16);
+}

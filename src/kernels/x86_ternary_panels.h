@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * x86_ternary_panels.h - in which order a ternary product is computed: the same for
+ * every instruction set, which includes this after the tile function it compiles.
+ *
+ *     void ternary_tile(args, m, i, n_rows, n_x, source)
+ *
+ * computes outputs m .. m + n_rows for activations i .. i + n_x; all but the first three
+ * arguments are constants. Before the inclusion the file also defines, as constants,
+ *
+ *     STREAM_ROWS_1         rows of a tile of one activation, weights from memory
+ *     SHARE_ROWS            rows of a tile of two to four, weights in the cache
+ *     SHARE_ROWS_1          and of one
+ *
+ * Rows of weights go by in panels; all activations meet a panel before the next one is
+ * read, so weights come from memory once, whatever the number of activations, and the
+ * activations of a tile stay in the first-level cache for the length of a panel.
+ *
+ *            activations ->  tile 0   tile 1   ...
+ *     panel 0   row 0          1        33
+ *               row 1          2        33          (the order of the work)
+ *               rows 2, 3     3, 4      34
+ *               ...
+ *     panel 1                 50
+ *
+ * Where the first tile of activations meets a row it comes from memory: a row at a time,
+ * in the order in which they lie, see bni_avx2_prefetch(). The other tiles find it in the
+ * cache, and take several rows at a time: what is loaded of the activations is used for
+ * all of them.
+ */
+#ifndef BNI_KERNELS_X86_TERNARY_PANELS_H
+#define BNI_KERNELS_X86_TERNARY_PANELS_H
+
+#include <assert.h>
+#include <stddef.h>
+
+#include "base/size.h"
+#include "kernels/kernels.h"
+
+enum { TERNARY_PANEL_ROWS = 32 };
+
+/* Computes outputs m .. m_end for n_x activations, in tiles of `tile_rows` rows. */
+static inline __attribute__((always_inline)) void ternary_rows(
+    const struct bni_ternary_args *args, size_t m, size_t m_end, size_t i,
+    size_t tile_rows, size_t n_x, enum bni_source source)
+{
+    for (; m_end - m >= tile_rows; m += tile_rows)
+        ternary_tile(args, m, i, tile_rows, n_x, source);
+    for (; m < m_end; m++) ternary_tile(args, m, i, 1, n_x, source);
+}
+
+/* The first activations, up to four; returns how many. */
+static inline __attribute__((always_inline)) size_t stream_panel(
+    const struct bni_ternary_args *args, size_t m, size_t m_end)
+{
+    const size_t n_x = bni_size_min(args->n_x, 4);
+    switch (n_x) {
+    case 4: ternary_rows(args, m, m_end, 0, 1, 4, BNI_FROM_MEMORY); break;
+    case 3: ternary_rows(args, m, m_end, 0, 1, 3, BNI_FROM_MEMORY); break;
+    case 2: ternary_rows(args, m, m_end, 0, 1, 2, BNI_FROM_MEMORY); break;
+    case 1: ternary_rows(args, m, m_end, 0, STREAM_ROWS_1, 1, BNI_FROM_MEMORY); break;
+    default: break;
+    }
+    return n_x;
+}
+
+/* The others, from number i on. */
+static inline __attribute__((always_inline)) void share_panel(
+    const struct bni_ternary_args *args, size_t m, size_t m_end, size_t i)
+{
+    for (; args->n_x - i >= 4; i += 4)
+        ternary_rows(args, m, m_end, i, SHARE_ROWS, 4, BNI_FROM_CACHE);
+    switch (args->n_x - i) {
+    case 3: ternary_rows(args, m, m_end, i, SHARE_ROWS, 3, BNI_FROM_CACHE); break;
+    case 2: ternary_rows(args, m, m_end, i, SHARE_ROWS, 2, BNI_FROM_CACHE); break;
+    case 1: ternary_rows(args, m, m_end, i, SHARE_ROWS_1, 1, BNI_FROM_CACHE); break;
+    default: break;
+    }
+}
+
+static inline void ternary_panels(const struct bni_ternary_args *args, size_t row_begin,
+                                  size_t row_end)
+{
+    assert(args->n_cols % BNI_TERNARY_BLOCK == 0 &&
+           args->n_cols <= BNI_TERNARY_MAX_COLS);
+    for (size_t m = row_begin; m < row_end; m += TERNARY_PANEL_ROWS) {
+        const size_t m_end = bni_size_min(m + TERNARY_PANEL_ROWS, row_end);
+        share_panel(args, m, m_end, stream_panel(args, m, m_end));
+    }
+}
+
+#endif
