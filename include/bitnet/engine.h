@@ -48,7 +48,8 @@ typedef struct bitnet_engine_options {
     uint32_t n_ctx;        /* tokens per request, prompt included; 0 = the model's */
     uint32_t max_batch;    /* requests in one step; the others wait */
     uint32_t max_requests; /* admitted: running and waiting; then QUEUE_FULL */
-    uint32_t step_tokens;  /* rows in one step: decodes first, then prompt chunks;
+    uint32_t step_tokens;  /* rows in one step: decodes first, then prompt chunks, which
+                                   get half of them at most beside other requests;
                                    bounds how long a long prompt holds up the others */
     uint64_t max_prompt_tokens; /* of the requests that wait; bounds their delay */
     uint64_t kv_cache_bytes;    /* for all requests together;
@@ -534,7 +535,8 @@ typedef struct bitnet_engine_stats {
     uint32_t n_running;     /* requests that have a place in the batch */
     uint32_t n_waiting;     /* admitted, not yet running */
     uint32_t n_blocked;     /* calls that wait for room, not admitted */
-    uint32_t kv_pages_used; /* by running requests; a shared page counts once */
+    uint32_t kv_pages_used; /* by running requests; a shared page counts once, and those
+                               of one that ended until the step it was in is over */
     uint32_t kv_pages_total;
     uint64_t n_admitted; /* since creation; = running + waiting + ended */
     uint64_t n_ended;

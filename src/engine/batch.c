@@ -2,10 +2,14 @@
 /*
  * batch.c - which rows a step has, and which pages they share.
  *
- * Every request that generates has one row in every step. What is left of the budget
- * goes to prompts of the highest priority, in equal parts for each client that has
+ * Every request that generates has one row in every step. What is left of the budget,
+ * or half of the budget where several requests run, so that none waits a whole one for its
+ * next token, nor who comes meanwhile for its first, goes to prompts of the highest
+ * priority, in equal parts for each client that has
  * some, and among a client's in equal parts; what one does not need is the others'. So
  * a short prompt is done in a step or two however long the one is that came before it.
+ * Rows that look far back count for more, so that a step takes about as long at the end of
+ * a long prompt as at its beginning.
  * What they leave is for the next priority, and what prompts leave goes to drafts (speculation.h),
  * in equal parts: as long as places in the batch are free, each of which has a row of
  * logits to spare.
@@ -269,10 +273,9 @@ static uint32_t order_prefills(bitnet_engine *engine)
     return n;
 }
 
-/* Rows of `n_room` that are the i-th's, who shares with those behind it of its
- * priority. Rounded up to whole pages: who has half a page cannot share it. */
-static uint32_t part_of(const bitnet_engine *engine, uint32_t i, uint32_t n_prefilling,
-                        uint32_t n_room)
+/* What of `room` is the i-th's, who shares with those behind it of its priority. */
+static uint64_t part_of(const bitnet_engine *engine, uint32_t i, uint32_t n_prefilling,
+                        uint64_t room)
 {
     const bitnet_request *request = engine->prefilling[i];
     uint64_t n_shares = 0;
@@ -280,29 +283,66 @@ static uint32_t part_of(const bitnet_engine *engine, uint32_t i, uint32_t n_pref
         if (engine->prefilling[k]->priority != request->priority) break;
         n_shares += share_of(engine->prefilling[k]);
     }
-    const uint64_t n_part = (n_room * share_of(request) + n_shares - 1) / n_shares;
-    const uint64_t end =
-        bni_size_div_up(request->n_computed + n_part, BNI_KV_PAGE_POSITIONS) *
-        BNI_KV_PAGE_POSITIONS;
-    const uint64_t n_whole = end - request->n_computed;
-    return n_whole < n_room ? (uint32_t)n_whole : n_room;
+    return (room * share_of(request) + n_shares - 1) / n_shares;
+}
+
+/* A row looks back at all positions before it: with `double_cost_position` of them it
+ * takes twice as long as at the beginning of a text. Prompts are therefore given not rows
+ * but what as many rows at the beginning would cost; these two translate. */
+static uint64_t cost_of_rows(const bitnet_engine *engine, const bitnet_request *request,
+                             uint64_t n_rows)
+{
+    const uint64_t p = engine->double_cost_position;
+    return (n_rows * (p + request->n_computed) + p - 1) / p;
+}
+
+static uint64_t rows_of_cost(const bitnet_engine *engine, const bitnet_request *request,
+                             uint64_t cost)
+{
+    const uint64_t p = engine->double_cost_position;
+    const uint64_t n_rows = cost * p / (p + request->n_computed);
+    return n_rows == 0 && cost > 0 ? 1 : n_rows;
+}
+
+/* How many rows of its prompt a request gets that has a right to `part` of `room`.
+ * Rounded up to whole pages: who has half a page cannot share it. */
+static uint32_t rows_of_part(const bitnet_engine *engine, const bitnet_request *request,
+                             uint64_t part, uint64_t room)
+{
+    const uint64_t end = request->n_computed + rows_of_cost(engine, request, part);
+    const uint64_t page_end = (end + BNI_KV_PAGE_POSITIONS - 1) /
+                              BNI_KV_PAGE_POSITIONS * BNI_KV_PAGE_POSITIONS;
+    const uint64_t n_whole = page_end - request->n_computed;
+    const uint64_t n_most = rows_of_cost(engine, request, room);
+    const uint64_t n_left = request->n_prompt - request->n_computed;
+    uint64_t n_rows = n_whole < n_most ? n_whole : n_most;
+    if (n_rows > n_left) n_rows = n_left;
+    return (uint32_t)n_rows;
+}
+
+/* What prompts may have of the step, of which those that generate take `n_taken` rows. */
+static uint64_t room_for_prompts(const bitnet_engine *engine, uint32_t n_taken)
+{
+    const uint32_t n_free = engine->step_tokens - n_taken;
+    const uint32_t n_half = (engine->step_tokens + 1) / 2;
+    return engine->n_running > 1 && n_half < n_free ? n_half : n_free;
 }
 
 void bni_pick_rows(bitnet_engine *engine, uint32_t *n_rows, uint32_t *n_choosing)
 {
     struct picked picked = {0, 0, 0};
     add_generating(engine, &picked);
+    uint64_t room = room_for_prompts(engine, picked.n_rows);
     const uint32_t n_prefilling = order_prefills(engine);
     for (uint32_t i = 0; i < n_prefilling; i++) {
         bitnet_request *request = engine->prefilling[i];
         skip_known_pages(engine, request);
-        const uint32_t n_left = request->n_prompt - request->n_computed;
-        const uint32_t n_part =
-            part_of(engine, i, n_prefilling, engine->step_tokens - picked.n_rows);
-        add_rows(engine, request, n_left < n_part ? n_left : n_part, request->n_prompt,
-                 &picked);
-        share_full_pages(engine, request, request->n_computed + request->n_step_rows,
-                         false);
+        const uint32_t n_added =
+            rows_of_part(engine, request, part_of(engine, i, n_prefilling, room), room);
+        const uint64_t cost = cost_of_rows(engine, request, n_added);
+        room -= cost < room ? cost : room;
+        add_rows(engine, request, n_added, request->n_prompt, &picked);
+        share_full_pages(engine, request, request->n_computed + n_added, false);
     }
     *n_rows = picked.n_rows;
     *n_choosing = picked.n_choosing;

@@ -85,7 +85,9 @@ struct bitnet_engine {
     uint32_t max_batch;
     uint32_t max_requests;
     uint32_t step_tokens;
-    uint32_t max_logit_rows; /* at least max_batch; what is more is for drafts */
+    uint64_t
+        double_cost_position; /* where attention takes as long as the rest of a row */
+    uint32_t max_logit_rows;  /* at least max_batch; what is more is for drafts */
     bool has_speculation;
     uint32_t n_pages;
     uint64_t max_prompt_tokens;

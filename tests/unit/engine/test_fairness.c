@@ -315,6 +315,57 @@ static void a_short_prompt_does_not_wait_for_a_long_one(void **state)
     }
 }
 
+static bitnet_engine *make_stepped(uint32_t step_tokens)
+{
+    bitnet_engine_options options = bitnet_engine_options_default();
+    options.is_stepped = true;
+    options.step_tokens = step_tokens;
+    options.speculation = false;
+    options.prefix_cache = false;
+    return create_engine(model, &options);
+}
+
+/* Has a prompt of so many tokens read; returns after how many steps it has a token. */
+static unsigned count_steps_to_first_token(bitnet_engine *engine, uint64_t client,
+                                           uint32_t n_prompt)
+{
+    const bitnet_generate_options options = exact_options(client, n_prompt, 2);
+    bitnet_request *request = submit_well(engine, &options);
+    bitnet_token token;
+    unsigned n_steps = 0;
+    do {
+        step(engine);
+        n_steps++;
+    } while (bitnet_request_next(request, 0, &token, NULL, NULL) != BITNET_OK);
+    finish(request, NULL);
+    return n_steps;
+}
+
+static void beside_others_a_long_prompt_gets_half_the_budget(void **state)
+{
+    (void)state;
+    bitnet_engine *engine = make_stepped(96);
+    const bitnet_generate_options options = exact_options(1, 20, 50);
+    bitnet_request *other = submit_well(engine, &options);
+    step(engine); /* from now on it generates */
+    assert_int_equal(count_steps_to_first_token(engine, 2, 48), 1);
+    assert_int_equal(count_steps_to_first_token(engine, 2, 49), 2);
+    finish(other, NULL);
+    assert_int_equal(count_steps_to_first_token(engine, 2, 96), 1);
+    destroy_engine(engine);
+}
+
+/* Attention takes the longer the more positions there are: a step's time is bounded. */
+static void later_rows_of_a_long_prompt_count_for_more(void **state)
+{
+    (void)state;
+    bitnet_engine *engine = make_stepped(96);
+    assert_int_equal(count_steps_to_first_token(engine, 1, 96), 1);
+    assert_int_equal(count_steps_to_first_token(engine, 1, 97), 2);
+    assert_true(count_steps_to_first_token(engine, 1, 480) > 480 / 96);
+    destroy_engine(engine);
+}
+
 static void a_prompt_of_higher_priority_has_the_budget_to_itself(void **state)
 {
     (void)state;
@@ -388,6 +439,8 @@ int main(void)
         cmocka_unit_test(requests_of_one_client_start_in_their_order),
         cmocka_unit_test(prompts_share_the_budget_by_client),
         cmocka_unit_test(a_short_prompt_does_not_wait_for_a_long_one),
+        cmocka_unit_test(beside_others_a_long_prompt_gets_half_the_budget),
+        cmocka_unit_test(later_rows_of_a_long_prompt_count_for_more),
         cmocka_unit_test(a_prompt_of_higher_priority_has_the_budget_to_itself),
         cmocka_unit_test(one_caller_is_not_held_up_by_a_line_of_others),
     };
