@@ -241,7 +241,7 @@ int main(int argc, char **argv)
     else
         printf("CPU %s, 1 thread, compiler %s\n", cpu, __VERSION__);
 
-    static const char *const names[] = {"scalar", "avx2", "avx512"};
+    static const char *const names[] = {"scalar", "avx2", "avx512", "neon", "dotprod"};
     bool is_first = true;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         const struct bni_kernels *table = bni_kernels_by_name(names[i]);

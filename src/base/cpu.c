@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cpu.c - CPUID and XGETBV.
+ * cpu.c - CPUID and XGETBV on x86-64, what the kernel tells a process on arm64.
  *
- * A CPU may have registers that the operating system does not save on a context
+ * An x86 CPU may have registers that the operating system does not save on a context
  * switch: using them would corrupt other programs or fault. XCR0 tells which are
  * saved, so every flag needs both answers. The compilers' built-in test does the
- * same, but not every one we support knows all of these names.
+ * same, but not every one we support knows all of these names. On arm64 the kernel's
+ * list of capabilities is the answer to both.
  */
 #include "base/cpu.h"
 
@@ -56,6 +57,19 @@ struct bni_cpu_features bni_cpu_features(void)
     if (__get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0)
         features.has_avx_vnni = (eax & AVX_VNNI) != 0;
     return features;
+}
+
+#elif defined(__aarch64__)
+
+#include <sys/auxv.h>
+
+struct bni_cpu_features bni_cpu_features(void)
+{
+    const unsigned long capabilities = getauxval(AT_HWCAP);
+    return (struct bni_cpu_features){
+        .has_neon = (capabilities & HWCAP_ASIMD) != 0,
+        .has_dotprod = (capabilities & HWCAP_ASIMDDP) != 0,
+    };
 }
 
 #else

@@ -15,9 +15,12 @@ struct bni_cpu_features {
     bool has_avx_vnni;
     bool has_avx512; /* F, BW, VL and DQ together */
     bool has_avx512_vnni;
+    bool has_neon;
+    bool has_dotprod; /* SDOT and UDOT on NEON registers */
 };
 
-/* All false on CPUs that are not x86-64. Asks the CPU each time: a few hundred ns. */
+/* All false on CPUs that are neither x86-64 nor arm64. Asks the CPU or the system each
+ * time: a few hundred ns. */
 struct bni_cpu_features bni_cpu_features(void);
 
 #endif

@@ -136,12 +136,16 @@ extern const struct bni_kernels bni_kernels_avx2;
 extern const struct bni_kernels bni_kernels_avxvnni;
 extern const struct bni_kernels bni_kernels_avx512;
 extern const struct bni_kernels bni_kernels_avx512vnni;
+#elif defined(__aarch64__)
+extern const struct bni_kernels bni_kernels_neon;
+extern const struct bni_kernels bni_kernels_dotprod;
 #endif
 
 /*
  * Returns the best table this CPU runs, or the one that the environment variable
- * BITNET_ISA names (scalar, avx2, avxvnni, avx512, avx512vnni). NULL if the CPU cannot run that one or
- * there is none of that name; the thread's error then says which there are.
+ * BITNET_ISA names (scalar; on x86-64 avx2, avxvnni, avx512, avx512vnni; on arm64 neon,
+ * dotprod). NULL if the CPU cannot run that one or there is none of that name; the
+ * thread's error then says which there are.
  */
 const struct bni_kernels *bni_kernels_select(void);
 

@@ -21,6 +21,9 @@ static const struct bni_kernels *const tables[] = {
 #if defined(__x86_64__)
     &bni_kernels_avx512vnni, &bni_kernels_avx512,
     &bni_kernels_avxvnni,    &bni_kernels_avx2,
+#elif defined(__aarch64__)
+    &bni_kernels_dotprod,
+    &bni_kernels_neon,
 #endif
     &bni_kernels_scalar,
 };
@@ -37,6 +40,10 @@ static bool cpu_runs(const struct bni_kernels *table)
     if (table == &bni_kernels_avx512) return has_avx2 && cpu.has_avx512;
     if (table == &bni_kernels_avxvnni) return has_avx2 && cpu.has_avx_vnni;
     if (table == &bni_kernels_avx2) return has_avx2;
+#elif defined(__aarch64__)
+    const struct bni_cpu_features cpu = bni_cpu_features();
+    if (table == &bni_kernels_dotprod) return cpu.has_neon && cpu.has_dotprod;
+    if (table == &bni_kernels_neon) return cpu.has_neon;
 #endif
     return table == &bni_kernels_scalar;
 }

@@ -23,7 +23,7 @@
 
 enum { N_REFERENCE_TOKENS = 20 };
 
-static const char *const isas[] = {"scalar", "avx2", "avx512"};
+static const char *const isas[] = {"scalar", "avx2", "avx512", "neon", "dotprod"};
 
 static bitnet_model *load(const char *path)
 {
@@ -132,7 +132,11 @@ static struct distance compare(const float *ours, const float *theirs, size_t n_
 static double max_difference(const double *a, const float *b, size_t n)
 {
     double largest = 0;
-    for (size_t i = 0; i < n; i++) largest = fmax(largest, fabs(a[i] - (double)b[i]));
+    for (size_t i = 0; i < n; i++) {
+        const double difference = fabs(a[i] - (double)b[i]);
+        if (isnan(difference)) return INFINITY; /* fmax() would pass over it */
+        if (difference > largest) largest = difference;
+    }
     return largest;
 }
 

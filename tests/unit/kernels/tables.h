@@ -37,7 +37,8 @@ static size_t n_tables;
 static inline int find_tables(void **state)
 {
     (void)state;
-    static const char *const names[] = {"avx2", "avxvnni", "avx512", "avx512vnni"};
+    static const char *const names[] = {"avx2",       "avxvnni", "avx512",
+                                        "avx512vnni", "neon",    "dotprod"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         tables[n_tables] = bni_kernels_by_name(names[i]);
         if (tables[n_tables] != NULL) n_tables++;
