@@ -15,7 +15,7 @@ TEST = ctest --parallel $(JOBS) --preset
 NO_ASLR = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
 .PHONY: help run test build debug bench bench-threads bench-engine format format-check \
-        lint tsan asan fuzz helgrind perturb soak coverage check install clean
+        lint tsan asan fuzz helgrind perturb soak coverage arm64 check install clean
 
 help: ## list the targets
 	@echo 'make run              set up, build and run the shipped model on sixteen prompts'
@@ -29,6 +29,7 @@ help: ## list the targets
 	@echo 'make perturb          thread stress tests under PERTURB_SEEDS disturbed schedules'
 	@echo 'make soak             64 callers on one engine for SOAK_SECONDS (default 600)'
 	@echo 'make fuzz             each fuzz target for FUZZ_SECONDS (default 10)'
+	@echo 'make arm64            cross-compiles for 64-bit ARM, and runs the tests in qemu'
 	@echo 'make coverage         the tests with gcov; prints lines covered per file'
 	@echo 'make bench            the benchmarks'
 	@echo 'make bench-threads    our threads beside other pools, within five minutes'
@@ -95,6 +96,11 @@ coverage: ## which lines the tests reach
 	@find build/coverage -name '*.gcda' -delete
 	$(TEST) coverage
 	gcovr --root . --filter src/ --filter apps/ build/coverage
+
+arm64: ## the library, the program and the tests for 64-bit ARM, run in an emulator
+	@$(PACKAGES) build test arm64
+	@cmake --preset arm64 && $(BUILD) arm64
+	$(TEST) arm64
 
 bench: build ## the benchmarks
 	@$(BUILD) release --target bench

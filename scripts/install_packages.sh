@@ -34,6 +34,11 @@ clang    clang-tidy-14       finds suspicious code
 clang    clang-format-14     the one format of the sources
 clang    libclang-rt-14-dev  the fuzzer's own library
 valgrind valgrind            helgrind: lock order and data races
+arm64    gcc-aarch64-linux-gnu  compiles for 64-bit ARM on another machine
+arm64    qemu-user           runs what it compiled
+arm64    libpcre2-dev:arm64  what the library and its tests link there
+arm64    libjansson-dev:arm64  the same
+arm64    libcmocka-dev:arm64  the same
 coverage gcovr               a table of the lines that the tests reach
 END
 }
@@ -46,8 +51,10 @@ list() {
 is_installed() {
     # pkg-config was the name of pkgconf's package before Debian 12.
     case $1 in pkgconf) command -v pkg-config >/dev/null 2>&1 && return 0 ;; esac
-    status=$(dpkg-query -W -f '${Status}' "$1" 2>/dev/null) || return 1
-    [ "$status" = 'install ok installed' ]
+    # One line per architecture that has it.
+    case $1 in *:*) architecture=${1#*:} ;; *) architecture=$(dpkg --print-architecture) ;; esac
+    dpkg-query -W -f '${Architecture} ${Status}\n' "$1" 2>/dev/null |
+        grep -Eqx "($architecture|all) install ok installed"
 }
 
 [ $# -gt 0 ] || { echo "usage: $0 GROUP...|--list" >&2; exit 2; }
@@ -90,6 +97,14 @@ if [ "$(id -u)" -ne 0 ]; then
     fi
     as_root='sudo'
 fi
+
+# Packages of another kind of machine are only seen once dpkg has been told of it.
+foreign=$(echo "$missing" | tr ' ' '\n' | sed -n 's/.*://p' | sort -u)
+known="$(dpkg --print-architecture) $(dpkg --print-foreign-architectures)"
+for architecture in $foreign; do
+    echo "$known" | grep -qw "$architecture" && continue
+    $as_root dpkg --add-architecture "$architecture"
+done
 
 export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)

@@ -12,8 +12,10 @@
 /* Models and logits of other engines; not part of the repository. */
 #define REFERENCE_DIR BITNET_SOURCE_DIR "/../shared/data/reference/"
 
-/* Sanitizers make arithmetic ten to thirty times slower: tests then do less of it. */
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+/* Sanitizers make arithmetic ten to thirty times slower, and so does an emulator
+ * (BITNET_TESTS_ARE_EMULATED, from tests/CMakeLists.txt): tests then do less of it. */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__) || \
+    defined(BITNET_TESTS_ARE_EMULATED)
 #define IS_SLOW_BUILD true
 #else
 #define IS_SLOW_BUILD false
