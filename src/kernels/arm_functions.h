@@ -84,8 +84,10 @@ static inline float32x4_t bni_neon_exp(float32x4_t x)
     p = vfmaq_f32(one, p, r);
     p = vfmaq_f32(one, p, r);
 
-    const int32x4_t exponent = vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127));
-    const float32x4_t power = vreinterpretq_f32_s32(vshlq_n_s32(exponent, 23));
+    /* Unsigned: where the result is not selected below, this may wrap. */
+    const uint32x4_t exponent =
+        vaddq_u32(vreinterpretq_u32_s32(vcvtq_s32_f32(n)), vdupq_n_u32(127));
+    const float32x4_t power = vreinterpretq_f32_u32(vshlq_n_u32(exponent, 23));
     const float32x4_t inside = vmulq_f32(p, power);
 
     /* NaN is neither below nor above, and is NaN already. */
