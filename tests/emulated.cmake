@@ -1,10 +1,11 @@
 # emulated.cmake - the tests that run in an emulator of another CPU (cmake/arm64.cmake).
 #
-# It is there for what depends on the CPU: instructions, the order of memory accesses, the
-# floating-point mode, sizes of types. It is ten to thirty times slower than the CPU it
-# runs on, so tests do less of the same there (support/models.h), and of those that need
-# an engine or the whole library only these are run. The others are built all the same,
-# are labelled "long", and run by
+# It is there for what depends on the CPU: instructions, conversions, the floating-point
+# mode, signedness and sizes of types. Not for the order of memory accesses, which stays
+# that of the machine below: that is ThreadSanitizer's and the Spin model's to judge. It
+# is ten to thirty times slower, so tests do less of the same in it (support/models.h),
+# and of those that need an engine or the whole library only these are run. The others
+# are built all the same, are labelled "long", and run by
 #
 #     ctest --test-dir build/arm64 --label-regex long
 set(run_although_long
