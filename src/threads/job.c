@@ -20,6 +20,7 @@ bitnet_job *bni_job_create(void)
 {
     bitnet_job *job = bni_calloc(1, sizeof(*job));
     if (job == NULL) return NULL;
+    job->slot = BNI_NO_SLOT;
     if (bni_cond_init(&job->ended) != BITNET_OK) {
         bni_free(job);
         return NULL;
@@ -48,11 +49,12 @@ static bool unref_is_last(bitnet_job *job)
     return true;
 }
 
-void bni_job_is_queued(bitnet_job *job, struct bni_slot *slot)
+void bni_job_is_queued(bitnet_job *job, uint32_t slot)
 {
     if (job == NULL) return;
     job->slot = slot;
-    job->place.ends_by_itself = slot->task.start_deadline_ns != BITNET_NO_DEADLINE;
+    job->place.ends_by_itself =
+        job->pool->queue.tasks[slot].start_deadline_ns != BITNET_NO_DEADLINE;
     bni_wait_graph_place(&job->place, &job->pool->wait_pool, NULL);
 }
 
@@ -60,7 +62,7 @@ void bni_job_is_running(bitnet_job *job, struct bni_worker *worker)
 {
     if (job == NULL) return;
     job->state = BITNET_JOB_RUNNING;
-    job->slot = NULL;
+    job->slot = BNI_NO_SLOT;
     bni_wait_graph_place(&job->place, NULL, worker == NULL ? NULL : &worker->wait);
 }
 
@@ -126,8 +128,8 @@ static void claim(bitnet_thread_pool *pool, bitnet_job *job) BNI_REQUIRES(pool->
 static uint64_t start_deadline(const bitnet_thread_pool *pool, const bitnet_job *job)
     BNI_REQUIRES(pool->lock)
 {
-    (void)pool;
-    return job->slot == NULL ? BITNET_NO_DEADLINE : job->slot->task.start_deadline_ns;
+    return job->slot == BNI_NO_SLOT ? BITNET_NO_DEADLINE
+                                    : pool->queue.tasks[job->slot].start_deadline_ns;
 }
 
 /* Ends the queued job here: no worker has come to it. */
@@ -217,7 +219,7 @@ bool bitnet_job_cancel(bitnet_job *job)
     bool never_runs = false;
     bool is_running = false;
     bni_mutex_lock(&pool->lock);
-    if (job->state == BITNET_JOB_QUEUED && job->slot != NULL) {
+    if (job->state == BITNET_JOB_QUEUED && job->slot != BNI_NO_SLOT) {
         struct bni_task task;
         struct bni_error_record outcome;
         bni_error_record_set(&outcome, BITNET_ERROR_CANCELLED,

@@ -140,8 +140,8 @@ bitnet_status bitnet_thread_pool_memory_bound(const bitnet_thread_pool_options *
                                   sizeof(struct bni_worker *) +
                                   stack_bytes_of(&resolved);
     const uint64_t fixed_bytes =
-        block_bytes(sizeof(bitnet_thread_pool)) + block_bytes(0) +
-        block_bytes((uint64_t)resolved.max_queue_size * sizeof(struct bni_slot));
+        block_bytes(sizeof(bitnet_thread_pool)) + 2 * block_bytes(0) +
+        block_bytes((uint64_t)resolved.max_queue_size * BNI_SLOT_BYTES);
     uint64_t total;
     if (__builtin_mul_overflow(thread_bytes, resolved.num_threads, &total) ||
         __builtin_add_overflow(total, fixed_bytes, &total))
@@ -205,7 +205,7 @@ bitnet_status bitnet_thread_pool_get_stats(bitnet_thread_pool *pool,
         .struct_size = sizeof(now),
         .n_threads = pool->n_alive,
         .n_active = (uint32_t)bni_pool_n_active(pool),
-        .n_queued = (uint32_t)pool->queue.n_queued,
+        .n_queued = pool->queue.n_queued,
         .max_queued = pool->max_queued,
         .n_running = pool->n_running,
         .n_submitted = pool->next_sequence,

@@ -36,6 +36,7 @@
 
 #include <bitnet/thread_pool.h>
 
+#include "base/alloc.h"
 #include "base/error.h"
 #include "base/ticks.h"
 #include "threads/fork.h"
@@ -68,11 +69,10 @@ enum bni_worker_state {
 struct bni_hand {
     struct bni_mutex lock;
 
-    /* Guarded by the lock; n_dealt is written under the pool's too. */
-    struct bni_task tasks[BNI_MAX_HAND];
-    unsigned n_next; /* the first of them that is still there */
-    unsigned n_tasks;
-    unsigned n_dealt; /* its part of pool->n_dealt */
+    /* Guarded by the lock; the first two are written under the pool's too. */
+    uint32_t slots[BNI_MAX_HAND]; /* on loan from the queue */
+    unsigned n_next;              /* the first of them that is still to be run */
+    unsigned n_slots;
     struct bni_tally tally;
 };
 
@@ -110,6 +110,7 @@ struct bni_run {
     unsigned depth;
     struct bni_wait_inside inside; /* set before a wait: see bni_current_inside() */
     enum bni_ending ending;
+    bool is_run_here; /* inside of its own submit, and never queued */
     uint64_t start_ticks;
     struct bni_error_record outcome;
     struct bni_error_record outer_error; /* the thread's before, to be put back */
@@ -143,38 +144,43 @@ struct bitnet_thread_pool {
     unsigned n_cpus; /* that this process may use */
     bitnet_trace trace;
 
-    struct bni_mutex lock;
-    struct bni_cond staff_left;   /* a worker has gone, or all have been joined */
-    struct bni_cond nothing_left; /* for an idle waiter */
+    /*
+     * All below is guarded by the lock. A thread that takes the lock on another core
+     * than the last one waits for every cache line that was written there. So they are
+     * few: the lock's, one for what each submit writes, and one that submits read and
+     * hardly anybody writes. What only workers write comes after these.
+     */
+    _Alignas(BNI_ALIGNMENT) struct bni_mutex lock;
+    uint32_t n_running;
 
-    /* Guarded by the lock, all to the end. */
-    size_t n_refs;
-    enum bni_pool_state state;
-    struct bni_queue queue;
-    struct bni_submitter *first_submitter; /* they wait for room */
-    struct bni_submitter *last_submitter;
-    bool is_admitting; /* one got room, and has not woken up yet */
-    struct bni_idle_waiter *idle_waiters;
-    struct bni_standing *first_standing; /* all that are open */
-    uint32_t n_standing;
+    _Alignas(BNI_ALIGNMENT) struct bni_queue queue;
+    uint64_t next_sequence; /* = jobs accepted */
+    uint32_t n_dealt;  /* slots that are lent to hands, whatever became of the jobs */
+    bool is_waking;    /* a worker was woken, and has not looked around yet */
+    bool is_admitting; /* a submitter got room, and has not woken up yet */
 
-    struct bni_worker **workers; /* n_workers places, of which n_wanted are filled */
-    unsigned n_workers;
+    _Alignas(BNI_ALIGNMENT) enum bni_pool_state state;
+    unsigned n_workers; /* places, of which n_wanted are to be filled */
     unsigned n_wanted;
     unsigned n_alive;
-    bool is_joining;
-    struct bni_worker *spinner; /* the idle worker that is awake, or NULL */
-    struct bni_worker *idle;    /* a stack: who worked last is woken first */
-
-    uint64_t next_sequence; /* = jobs accepted */
     uint32_t max_queued;
-    uint32_t n_running;
-    uint64_t n_refused;
-    struct bni_tally tally; /* without what is in the hands' */
+    struct bni_worker **workers;
+    struct bni_worker *spinner;            /* the idle worker that is awake, or NULL */
+    struct bni_worker *idle;               /* a stack: who worked last is woken first */
+    struct bni_submitter *first_submitter; /* they wait for room */
+    struct bni_submitter *last_submitter;
+    struct bni_idle_waiter *idle_waiters;
 
-    bool is_waking;           /* a worker was woken, and has not looked around yet */
-    uint32_t n_dealt;         /* jobs that were in hands when last looked at */
+    _Alignas(BNI_ALIGNMENT) struct bni_tally tally; /* without what is in the hands' */
     uint64_t usual_run_ticks; /* an estimate of how long the next job takes */
+    uint64_t n_refused;
+
+    size_t n_refs;
+    struct bni_standing *first_standing; /* all that are open */
+    uint32_t n_standing;
+    bool is_joining;
+    struct bni_cond staff_left;   /* a worker has gone, or all have been joined */
+    struct bni_cond nothing_left; /* for an idle waiter */
 
     struct bni_wait_pool wait_pool; /* guarded by the wait graph */
 };
@@ -186,8 +192,8 @@ struct bitnet_job {
     unsigned n_refs;   /* the holders', and the task's until the job has ended */
     uint64_t sequence; /* its task's */
     bitnet_job_state state;
-    struct bni_slot *slot; /* while queued */
-    bool should_stop;      /* cancelled while it ran */
+    uint32_t slot;    /* while queued; else BNI_NO_SLOT */
+    bool should_stop; /* cancelled while it ran */
     struct bni_error_record outcome;
     struct bni_cond ended;
 
@@ -281,6 +287,10 @@ uint64_t bni_pool_run(bitnet_thread_pool *pool, struct bni_worker *worker,
                       const struct bni_task *task, uint64_t now)
     BNI_REQUIRES(pool->lock);
 
+/* The same for a task that is run inside of its own submit. */
+void bni_pool_run_here(bitnet_thread_pool *pool, struct bni_worker *worker,
+                       const struct bni_task *task) BNI_REQUIRES(pool->lock);
+
 /* Ends the task as one that never ran, calling its drop function, likewise. */
 void bni_pool_drop(bitnet_thread_pool *pool, const struct bni_task *task,
                    enum bni_ending ending, const struct bni_error_record *outcome)
@@ -343,7 +353,7 @@ void bni_job_discard(bitnet_job *job);
 void bni_job_attach(bitnet_job *job, bitnet_thread_pool *pool) BNI_REQUIRES(pool->lock);
 
 /* The task's side of a handle; NULL does nothing. The last gives its reference back. */
-void bni_job_is_queued(bitnet_job *job, struct bni_slot *slot);
+void bni_job_is_queued(bitnet_job *job, uint32_t slot);
 void bni_job_is_running(bitnet_job *job, struct bni_worker *worker);
 void bni_job_has_ended(bitnet_job *job, const struct bni_error_record *outcome);
 

@@ -11,7 +11,9 @@
  *       ^                                  |
  *       '--gather, under both locks--------'   and what ended meanwhile is counted
  *
- * What is in a hand is still queued, and whoever looks must find it so:
+ * The jobs stay where they are: a hand has the numbers of slots that the queue lends, so
+ * dealing is short, and the tasks are read under the hand's lock alone. What is in a hand
+ * is still queued, and whoever looks must find it so:
  *
  *   - Whoever needs to know exactly (waits, shutdown, statistics, a full queue)
  *     gathers first. A worker with an empty hand can neither begin nor end a
@@ -21,7 +23,7 @@
  *     that is held up while another one has nothing to do.
  *   - Only plain jobs go into a hand: with a handle, an event or a deadline, a job
  *     stays where others can get at it.
- *   - What was dealt counts against the queue's size until it has ended or is
+ *   - A slot that is lent counts against the queue's size until the hand is dealt again or
  *     gathered, which whoever finds the queue full does first. Nothing is dealt while
  *     a submitter waits for the very next job that is taken.
  *
@@ -50,12 +52,6 @@ void bni_hand_estimate(bitnet_thread_pool *pool, uint64_t run_ticks)
     pool->usual_run_ticks += run_ticks >> ESTIMATE_SHIFT;
 }
 
-static bool is_plain(const struct bni_task *task)
-{
-    return task->job == NULL && task->event == NULL &&
-           task->start_deadline_ns == BITNET_NO_DEADLINE;
-}
-
 static bool may_deal(const bitnet_thread_pool *pool) BNI_REQUIRES(pool->lock)
 {
     return pool->usual_run_ticks < SHORT_JOB_TICKS && pool->state == BNI_POOL_OPEN &&
@@ -64,38 +60,47 @@ static bool may_deal(const bitnet_thread_pool *pool) BNI_REQUIRES(pool->lock)
            pool->idle_waiters == NULL;
 }
 
+/* Ends the loan of the slots that are no longer needed: the hand is empty then. */
+static void give_back(bitnet_thread_pool *pool, struct bni_hand *hand)
+    BNI_REQUIRES(pool->lock)
+{
+    for (unsigned i = 0; i < hand->n_next; i++)
+        bni_queue_release(&pool->queue, hand->slots[i]);
+    for (unsigned i = hand->n_next; i < hand->n_slots; i++)
+        bni_queue_put_back(&pool->queue, hand->slots[i]);
+    pool->n_dealt -= hand->n_slots;
+    hand->n_next = 0;
+    hand->n_slots = 0;
+}
+
 void bni_hand_deal(bitnet_thread_pool *pool, struct bni_worker *worker,
                    const struct bni_task *task)
 {
     /* After a job that is not plain the worker comes back to the queue, not to its
      * hand. So whenever it comes back its hand is empty. */
-    if (!is_plain(task) || !may_deal(pool)) return;
-    size_t n_fair = pool->queue.n_queued / (2 * (size_t)pool->n_alive);
+    if (!bni_task_is_plain(task) || !may_deal(pool)) return;
+    uint32_t n_fair = pool->queue.n_queued / (2 * pool->n_alive);
     if (n_fair < 2) return;
     if (n_fair > BNI_MAX_HAND) n_fair = BNI_MAX_HAND;
 
     struct bni_hand *hand = &worker->hand;
     bni_mutex_lock(&hand->lock);
-    assert(hand->n_next == hand->n_tasks);
-    pool->n_dealt -= hand->n_dealt; /* of last time */
-    hand->n_next = 0;
-    hand->n_tasks = 0;
-    while (hand->n_tasks < n_fair && is_plain(&pool->queue.first->task))
-        bni_queue_pop(&pool->queue, &hand->tasks[hand->n_tasks++]);
-    hand->n_dealt = hand->n_tasks;
+    assert(hand->n_next == hand->n_slots);
+    give_back(pool, hand); /* of last time */
+    hand->n_slots = bni_queue_lend(&pool->queue, hand->slots, n_fair);
+    pool->n_dealt += hand->n_slots;
     bni_mutex_unlock(&hand->lock);
-    pool->n_dealt += hand->n_dealt;
 }
 
 bool bni_hand_next(struct bni_worker *worker, struct bni_run *run, uint64_t now)
 {
     struct bni_hand *hand = &worker->hand;
     bni_mutex_lock(&hand->lock);
-    const bool has_next = hand->n_next < hand->n_tasks;
+    const bool has_next = hand->n_next < hand->n_slots;
     if (has_next) {
         bni_tally_end(&hand->tally, run->ending, run->outcome.status,
                       bni_ticks_between(run->start_ticks, now));
-        run->task = hand->tasks[hand->n_next++];
+        run->task = worker->pool->queue.tasks[hand->slots[hand->n_next++]];
         run->start_ticks = now;
         bni_histogram_add(&hand->tally.queue_wait,
                           bni_ticks_between(run->task.submitted_ticks, now));
@@ -104,22 +109,14 @@ bool bni_hand_next(struct bni_worker *worker, struct bni_run *run, uint64_t now)
     return has_next;
 }
 
-/* Puts what is left in the hand back into the queue, where it came from. */
-static void put_back(bitnet_thread_pool *pool, struct bni_hand *hand)
-    BNI_REQUIRES(pool->lock)
-{
-    bni_mutex_lock(&hand->lock);
-    while (hand->n_next < hand->n_tasks)
-        bni_queue_push_by_sequence(&pool->queue, &hand->tasks[hand->n_next++]);
-    pool->n_dealt -= hand->n_dealt;
-    hand->n_dealt = 0;
-    bni_mutex_unlock(&hand->lock);
-}
-
 void bni_hand_gather(bitnet_thread_pool *pool)
 {
-    for (unsigned i = 0; i < pool->n_workers && pool->n_dealt > 0; i++)
-        put_back(pool, &pool->workers[i]->hand);
+    for (unsigned i = 0; i < pool->n_workers && pool->n_dealt > 0; i++) {
+        struct bni_hand *hand = &pool->workers[i]->hand;
+        bni_mutex_lock(&hand->lock);
+        give_back(pool, hand);
+        bni_mutex_unlock(&hand->lock);
+    }
 }
 
 void bni_hand_add_tally(const bitnet_thread_pool *pool, struct bni_tally *sum)

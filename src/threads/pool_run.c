@@ -154,7 +154,7 @@ static void call_user(struct bni_run *run)
     const bitnet_trace *trace = &run->pool->trace;
     const uint64_t job_id = run->task.sequence;
     pthread_cleanup_push(end_run_on_exit, run);
-    if (run->task.is_run_here) bni_trace_job_submit(trace, job_id);
+    if (run->is_run_here) bni_trace_job_submit(trace, job_id);
     if (run->ending == BNI_ENDING_CANCEL) bni_trace_job_cancel(trace, job_id);
     if (run->ending == BNI_ENDING_RUN) {
         bni_trace_job_start(trace, job_id);
@@ -191,6 +191,7 @@ static void begin_run(struct bni_run *run, bitnet_thread_pool *pool,
     run->outer = current_run;
     run->depth = current_run == NULL ? 1 : current_run->depth + 1;
     run->ending = ending;
+    run->is_run_here = false;
     pool->n_running++;
     bni_job_is_running(task->job, worker);
     if (pool->idle_waiters != NULL) bni_pool_show_queue(pool);
@@ -214,8 +215,9 @@ static bool can_go_on(const struct bni_run *run)
     return true;
 }
 
-uint64_t bni_pool_run(bitnet_thread_pool *pool, struct bni_worker *worker,
-                      const struct bni_task *task, uint64_t now) BNI_NO_ANALYSIS
+static uint64_t run_task(bitnet_thread_pool *pool, struct bni_worker *worker,
+                         const struct bni_task *task, uint64_t now,
+                         bool is_run_here) BNI_NO_ANALYSIS
 {
     if (task->start_deadline_ns != BITNET_NO_DEADLINE &&
         bitnet_clock_ns() >= task->start_deadline_ns) {
@@ -229,6 +231,7 @@ uint64_t bni_pool_run(bitnet_thread_pool *pool, struct bni_worker *worker,
     struct bni_run run;
     run.start_ticks = now;
     begin_run(&run, pool, task, worker, BNI_ENDING_RUN);
+    run.is_run_here = is_run_here;
     do {
         call_user(&run);
         take_message(&run.outcome);
@@ -237,6 +240,18 @@ uint64_t bni_pool_run(bitnet_thread_pool *pool, struct bni_worker *worker,
     } while (can_go_on(&run) && bni_hand_next(worker, &run, now));
     end_run(&run, now);
     return now;
+}
+
+uint64_t bni_pool_run(bitnet_thread_pool *pool, struct bni_worker *worker,
+                      const struct bni_task *task, uint64_t now)
+{
+    return run_task(pool, worker, task, now, false);
+}
+
+void bni_pool_run_here(bitnet_thread_pool *pool, struct bni_worker *worker,
+                       const struct bni_task *task)
+{
+    run_task(pool, worker, task, task->submitted_ticks, true);
 }
 
 void bni_pool_drop(bitnet_thread_pool *pool, const struct bni_task *task,

@@ -43,7 +43,7 @@ static void enqueue(bitnet_thread_pool *pool, struct bni_task *task)
     accept_task(pool, task);
     bni_job_is_queued(task->job, bni_queue_push(&pool->queue, task));
     if (pool->queue.n_queued > pool->max_queued)
-        pool->max_queued = (uint32_t)pool->queue.n_queued;
+        pool->max_queued = pool->queue.n_queued;
     if (pool->idle_waiters != NULL) bni_pool_show_queue(pool);
     if (!pool->is_waking) bni_pool_wake_one(pool);
 }
@@ -155,7 +155,7 @@ static bitnet_status error_full(const bitnet_thread_pool *pool)
 {
     return bni_error(
         BITNET_ERROR_QUEUE_FULL,
-        "cannot submit a job: all %zu places in the thread pool's queue are "
+        "cannot submit a job: all %u places in the thread pool's queue are "
         "taken",
         pool->queue.capacity);
 }
@@ -184,7 +184,7 @@ static bitnet_status wait_for_room(bitnet_thread_pool *pool, struct bni_task *ta
             bni_wait_graph_end(self.waiter);
             status =
                 bni_error(BITNET_ERROR_TIMED_OUT,
-                          "cannot submit a job: all %zu places in the thread pool's "
+                          "cannot submit a job: all %u places in the thread pool's "
                           "queue stayed taken until the deadline",
                           pool->queue.capacity);
         } else if (!self.is_accepted) {
@@ -205,6 +205,7 @@ struct submission {
     bitnet_submit_policy when_full;
     uint64_t room_deadline_ns;
     bool has_reference; /* to the pool, for having slept */
+    bool is_run_here;   /* inside of its own submit, and never queued */
     bitnet_job **out;   /* where the handle goes, or NULL */
 };
 
@@ -222,10 +223,10 @@ static bitnet_status run_here(bitnet_thread_pool *pool, struct submission *submi
     const bitnet_status status = bni_pool_check_depth();
     if (status != BITNET_OK) return status;
     struct bni_task *task = &submission->task;
-    task->is_run_here = true;
+    submission->is_run_here = true;
     accept_task(pool, task);
     hand_out(submission);
-    bni_pool_run(pool, bni_current_worker(), task, task->submitted_ticks);
+    bni_pool_run_here(pool, bni_current_worker(), task);
     return BITNET_OK;
 }
 
@@ -309,7 +310,7 @@ static bitnet_status submit_prepared(bitnet_thread_pool *pool,
         if (job != NULL) pool->n_refs--;
     }
     bni_mutex_unlock(&pool->lock);
-    if (status == BITNET_OK && !submission->task.is_run_here)
+    if (status == BITNET_OK && !submission->is_run_here)
         bni_trace_job_submit(&pool->trace, submission->task.sequence);
     if (submission->has_reference) {
         bni_mutex_lock(&pool->lock);

@@ -29,9 +29,9 @@ static void remove_waiter(bitnet_thread_pool *pool, struct bni_idle_waiter *wait
 
 void bni_pool_show_queue(bitnet_thread_pool *pool)
 {
-    const struct bni_slot *first = pool->queue.first;
-    bni_wait_graph_set_first(&pool->wait_pool, first == NULL ? BNI_WAIT_NONE_QUEUED
-                                                             : first->task.sequence);
+    const struct bni_task *first = bni_queue_first(&pool->queue);
+    bni_wait_graph_set_first(&pool->wait_pool,
+                             first == NULL ? BNI_WAIT_NONE_QUEUED : first->sequence);
 }
 
 /* Says that this thread is about to wait for the jobs before `end_sequence`, unless

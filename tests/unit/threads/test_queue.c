@@ -15,9 +15,10 @@
 
 enum { CAPACITY = 5 };
 
-static struct bni_slot *push(struct bni_queue *queue, uint64_t sequence)
+static uint32_t push(struct bni_queue *queue, uint64_t sequence)
 {
-    const struct bni_task task = {.sequence = sequence};
+    const struct bni_task task = {.sequence = sequence,
+                                  .start_deadline_ns = BITNET_NO_DEADLINE};
     return bni_queue_push(queue, &task);
 }
 
@@ -51,7 +52,7 @@ static void any_slot_can_be_taken_out_of_the_middle(void **state)
     (void)state;
     for (size_t taken = 0; taken < CAPACITY; taken++) {
         struct bni_queue queue;
-        struct bni_slot *slots[CAPACITY];
+        uint32_t slots[CAPACITY];
         struct bni_task task;
         assert_int_equal(bni_queue_init(&queue, CAPACITY), BITNET_OK);
         for (size_t i = 0; i < CAPACITY; i++) slots[i] = push(&queue, i);
@@ -65,6 +66,52 @@ static void any_slot_can_be_taken_out_of_the_middle(void **state)
         assert_false(bni_queue_pop(&queue, &task));
         bni_queue_free(&queue);
     }
+}
+
+/* Lent slots are neither queued nor free; those put back get their old places. */
+static void slots_can_be_lent(void **state)
+{
+    (void)state;
+    struct bni_queue queue;
+    uint32_t lent[CAPACITY];
+    assert_int_equal(bni_queue_init(&queue, CAPACITY), BITNET_OK);
+    for (uint64_t i = 0; i < CAPACITY; i++) push(&queue, i);
+    assert_int_equal(bni_queue_lend(&queue, lent, 3), 3);
+    assert_int_equal(queue.n_queued, CAPACITY - 3);
+    for (uint64_t i = 0; i < 3; i++) assert_int_equal(queue.tasks[lent[i]].sequence, i);
+
+    check_pops(&queue, 3);
+    bni_queue_release(&queue, lent[0]);
+    push(&queue, CAPACITY); /* into the place of 3 */
+    push(&queue, CAPACITY + 1);
+    bni_queue_put_back(&queue, lent[2]);
+    bni_queue_put_back(&queue, lent[1]);
+    assert_true(bni_queue_is_full(&queue));
+    const uint64_t left[] = {1, 2, 4, CAPACITY, CAPACITY + 1};
+    for (size_t i = 0; i < CAPACITY; i++) check_pops(&queue, left[i]);
+    assert_null(bni_queue_first(&queue));
+    assert_int_equal(bni_queue_lend(&queue, lent, CAPACITY), 0);
+    bni_queue_free(&queue);
+}
+
+static void only_plain_jobs_are_lent(void **state)
+{
+    (void)state;
+    struct bni_queue queue;
+    uint32_t lent[CAPACITY];
+    struct bni_task task;
+    assert_int_equal(bni_queue_init(&queue, CAPACITY), BITNET_OK);
+    push(&queue, 0);
+    const struct bni_task urgent = {.sequence = 1, .start_deadline_ns = 1};
+    bni_queue_push(&queue, &urgent);
+    push(&queue, 2);
+    push(&queue, 3);
+    assert_int_equal(bni_queue_lend(&queue, lent, CAPACITY), 1);
+    assert_int_equal(bni_queue_lend(&queue, lent, CAPACITY), 0);
+    assert_true(bni_queue_pop(&queue, &task));
+    assert_int_equal(task.sequence, 1);
+    assert_int_equal(bni_queue_lend(&queue, lent, CAPACITY), 2);
+    bni_queue_free(&queue);
 }
 
 static void nothing_is_allocated_between_init_and_free(void **state)
@@ -88,9 +135,13 @@ static void a_queue_without_memory_is_an_error(void **state)
 {
     (void)state;
     struct bni_queue queue;
-    bni_fault_arm(1);
-    assert_int_equal(bni_queue_init(&queue, CAPACITY), BITNET_ERROR_OUT_OF_MEMORY);
-    bni_fault_arm(0);
+    const uint64_t before = bni_alloc_in_use();
+    for (unsigned nth = 1; nth <= 2; nth++) {
+        bni_fault_arm(nth);
+        assert_int_equal(bni_queue_init(&queue, CAPACITY), BITNET_ERROR_OUT_OF_MEMORY);
+        bni_fault_arm(0);
+        assert_int_equal(bni_alloc_in_use(), before);
+    }
 }
 
 int main(void)
@@ -98,6 +149,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_goes_in_first_comes_out_first),
         cmocka_unit_test(any_slot_can_be_taken_out_of_the_middle),
+        cmocka_unit_test(slots_can_be_lent),
+        cmocka_unit_test(only_plain_jobs_are_lent),
         cmocka_unit_test(nothing_is_allocated_between_init_and_free),
         cmocka_unit_test(a_queue_without_memory_is_an_error),
     };
