@@ -5,12 +5,18 @@
  */
 #include "threads/pool.h"
 
+#include <stddef.h>
 #include <stdio.h>
 
 #include "base/alloc.h"
 #include "base/options.h"
 #include "base/topology.h"
 #include "threads/pool_options.h"
+
+_Static_assert(offsetof(bitnet_thread_pool, state) -
+                       offsetof(bitnet_thread_pool, queue) <=
+                   BNI_ALIGNMENT,
+               "what each submit writes is one cache line");
 
 static void free_pool(bitnet_thread_pool *pool)
 {
