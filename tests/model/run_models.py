@@ -51,6 +51,9 @@ RIGHT = [
     ("pool_exit", SAFETY, []),
     ("pool_stream", LIVENESS, []),
     ("pool_stream", LIVENESS, ["WITH_SHUTDOWN"]),
+    ("standing", SAFETY, []),
+    ("standing", SAFETY, ["WITH_DRAIN"]),
+    ("standing", SAFETY, ["WITH_STOP", "N_TOKENS=1"]),
     ("wait_graph", SAFETY, ["N_WORKERS=2"]),
     ("wait_graph", SAFETY, ["N_WORKERS=4"]),
     ("wait_graph", WAKE_UPS, ["REFUSED_SLEEP", "N_WORKERS=2"]),
@@ -95,6 +98,17 @@ BROKEN = [
     ("pool_hand", SAFETY, ["WITH_HANDLE", "BREAK_DEALS_HANDLES"]),
     ("pool_hand", SAFETY, ["BREAK_DEALT_TAKES_NO_ROOM"]),
     ("pool_hand", SAFETY, ["WITH_EXIT", "CAPACITY=3", "BREAK_LEAVES_WITH_HAND"]),
+    ("standing", SAFETY, ["BREAK_ASKED_IS_FORGOTTEN"]),
+    ("standing", SAFETY, ["BREAK_ASKS_IN_ANY_STATE"]),
+    ("standing", SAFETY, ["BREAK_ASKS_THE_CLOSED"]),
+    ("standing", SAFETY, ["BREAK_ADMITS_STANDING"]),
+    ("standing", SAFETY, ["BREAK_DISPLACED_IS_LOST"]),
+    ("standing", SAFETY, ["BREAK_EXIT_ENDS_IT"]),
+    ("standing", SAFETY, ["BREAK_TELLS_TWICE"]),
+    ("standing", SAFETY, ["WITH_DRAIN", "BREAK_REFUSES_STANDING"]),
+    ("standing", SAFETY, ["WITH_DRAIN", "BREAK_SHUTDOWN_COUNTS_JOBS"]),
+    ("standing", SAFETY, ["WITH_STOP", "BREAK_LEAVES_LINE_WAITING"]),
+    ("standing", SAFETY, ["WITH_STOP", "BREAK_STOP_FORGETS_THE_IDLE"]),
 ]
 
 WIDTHS = "{:<15} {:<50} {:>9} {:>6} {:>7} {:>5}  {}"
