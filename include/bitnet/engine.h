@@ -89,6 +89,7 @@ static inline bitnet_engine_options bitnet_engine_options_default(void)
  *   keeps_logprobs   4 + 8 * top_logprobs for each of max_tokens
  *   keeps_logits     4 * n_vocab for each of max_tokens and one more
  *   grammar          660 KiB, and the grammar while only the request has it
+ *   delivery_pool    256
  *
  * with up to 128 more for each of these lines. Calls of bitnet/score.h keep 4 bytes for
  * each token that is scored, those of bitnet/embed.h 12 for each number of the vector.
@@ -101,9 +102,9 @@ BITNET_API bitnet_status bitnet_engine_memory_bound(
     const bitnet_model *model, const bitnet_engine_options *options, uint64_t *n_bytes);
 
 /*
- * Creates an engine for `model`, of which it takes its own reference, and starts
- * its scheduler thread, unless it is to be stepped. NULL `options` are the defaults. The compute threads are
- * the process's, shared by all engines: see bitnet/thread_manager.h.
+ * Creates an engine for `model`, of which it takes its own reference, and starts its
+ * scheduler thread, unless it is to be stepped. NULL `options` are the defaults. The
+ * compute threads are the process's, shared by all engines: see bitnet/thread_manager.h.
  *
  * Returns
  *   BITNET_OK
@@ -136,7 +137,8 @@ BITNET_API bitnet_status bitnet_engine_destroy(bitnet_engine *engine);
 
 /*
  * Takes one step of an engine whose options said is_stepped, on the calling thread:
- * each request that generates gets a token, or a part of a prompt is computed. Waits
+ * each request that generates gets a token or more, and parts of prompts are computed,
+ * as the step's budget allows. Waits
  * until there is a request to step for, and while another thread steps, until
  * `deadline_ns`; with 0 it never waits, but a step takes its time.
  *

@@ -10,9 +10,9 @@
  * a short prompt is done in a step or two however long the one is that came before it.
  * Rows that look far back count for more, so that a step takes about as long at the end of
  * a long prompt as at its beginning.
- * What they leave is for the next priority, and what prompts leave goes to drafts (speculation.h),
- * in equal parts: as long as places in the batch are free, each of which has a row of
- * logits to spare.
+ * What they leave is for the next priority, and what prompts leave goes to drafts
+ * (speculation.h), in equal parts: as long as places in the batch are free, each of
+ * which has a row of logits to spare.
  *
  * A page becomes known (prefix_cache.h) in the step that fills it, before that step
  * is computed: in each layer all keys and values are written before any are read

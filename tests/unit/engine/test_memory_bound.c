@@ -137,11 +137,36 @@ static void what_options_add_is_what_the_header_lists(void **state)
     bitnet_grammar_release(everything.grammar);
 }
 
+/* What a delivery adds to a request, which waits meanwhile and has nothing to tell. */
+static void so_is_what_a_delivery_adds(void **state)
+{
+    (void)state;
+    enum { LISTED = 256 };
+    static struct everything everything;
+    bitnet_thread_pool *pool;
+    assert_int_equal(bitnet_thread_pool_create(NULL, &pool), BITNET_OK);
+    struct held_engine held = hold_engine(create_engine(model, NULL));
+    bitnet_generate_options options = bare_options(&everything);
+    const uint64_t before = bni_alloc_in_use();
+    bitnet_request *bare = submit_well(held.engine, &options);
+    const uint64_t n_bare = bni_alloc_in_use() - before;
+    options.delivery_pool = pool;
+    bitnet_request *delivered = submit_well(held.engine, &options);
+    const uint64_t n_added = bni_alloc_in_use() - before - 2 * n_bare;
+    assert_true(n_added > 0 && n_added <= LISTED + LINE);
+    bitnet_request_release(bare);
+    bitnet_request_release(delivered);
+    let_engine_go(&held);
+    destroy_engine(held.engine);
+    assert_int_equal(bitnet_thread_pool_destroy(pool), BITNET_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_bound_holds_for_a_full_engine),
         cmocka_unit_test(what_options_add_is_what_the_header_lists),
+        cmocka_unit_test(so_is_what_a_delivery_adds),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
