@@ -42,6 +42,10 @@ static void print_lines(const bitnet_model_info *info)
            info->mapped_bytes, info->allocated_bytes);
     printf("%-16s %" PRIu64 " bytes of those allocated\n", "repacked",
            info->repacked_bytes);
+    if (info->head_copy_bytes > 0)
+        printf("%-16s %" PRIu64 " of the allocated bytes, made in %.0f ms\n",
+               "copy of the head", info->head_copy_bytes,
+               (double)info->head_copy_ns / 1e6);
     printf("%-16s %" PRIu32 "\n", "layers", info->n_layers);
     printf("%-16s %" PRIu32 "\n", "embedding", info->n_embd);
     printf("%-16s %" PRIu32 "\n", "feed-forward", info->n_ff);
@@ -86,6 +90,8 @@ static bool print_json(const bitnet_model_info *info)
         {"mapped_bytes", json_integer((json_int_t)info->mapped_bytes)},
         {"allocated_bytes", json_integer((json_int_t)info->allocated_bytes)},
         {"repacked_bytes", json_integer((json_int_t)info->repacked_bytes)},
+        {"head_copy_bytes", json_integer((json_int_t)info->head_copy_bytes)},
+        {"head_copy_ns", json_integer((json_int_t)info->head_copy_ns)},
         {"n_layers", json_integer(info->n_layers)},
         {"n_embd", json_integer(info->n_embd)},
         {"n_ff", json_integer(info->n_ff)},

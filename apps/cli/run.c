@@ -57,6 +57,7 @@ struct settings {
     const char *grammar_path;
     const char *schema_path;
     bitnet_grammar *grammar; /* read from one of them, or NULL */
+    bool is_without_copy;
     bool is_verified;
     bool is_json;
 };
@@ -116,6 +117,8 @@ static enum options_result read_settings(int argc, char **argv,
          "rules (GBNF) that the text must follow", 0, 0},
         {"json-schema", 0, OPTION_TEXT, &s->schema_path, "FILE",
          "JSON schema that the text must fit", 0, 0},
+        {"no-head-copy", 0, OPTION_FLAG, &s->is_without_copy, NULL,
+         "less memory, slower steps, the same texts", 0, 0},
         {"verify", 0, OPTION_FLAG, &s->is_verified, NULL,
          "run each prompt alone too and compare the tokens", 0, 0},
         {"json", 0, OPTION_FLAG, &s->is_json, NULL,
@@ -288,13 +291,15 @@ static int run_model(const struct settings *settings, const struct prompts *prom
     bitnet_model *model = NULL;
     bitnet_engine *engine = NULL;
     bitnet_model_info info = {.struct_size = sizeof(info)};
+    bitnet_model_options model_options = bitnet_model_options_default();
+    if (settings->is_without_copy) model_options.head_copy = BITNET_HEAD_COPY_NEVER;
     bitnet_engine_options options = bitnet_engine_options_default();
     if (n_callers < options.max_batch) options.max_batch = (uint32_t)n_callers;
 
     int code = EXIT_FAILED;
     if ((settings->n_threads == 0 || bitnet_thread_manager_set_compute_threads(
                                          (uint32_t)settings->n_threads) == BITNET_OK) &&
-        bitnet_model_load(path, NULL, &model) == BITNET_OK &&
+        bitnet_model_load(path, &model_options, &model) == BITNET_OK &&
         bitnet_model_get_info(model, &info) == BITNET_OK &&
         bitnet_engine_create(model, &options, &engine) == BITNET_OK) {
         interrupt_set_engine(engine);

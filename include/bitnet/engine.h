@@ -561,6 +561,10 @@ typedef struct bitnet_engine_stats {
     bitnet_durations between_tokens; /* of one request */
     uint64_t n_drafted;              /* tokens guessed and computed, of all requests */
     uint64_t n_accepted;             /* of them: right, and used */
+    /* The output head in two passes, by the model's copy of it (bitnet_head_copy): */
+    uint64_t n_two_pass_rows;  /* of logits that were made so */
+    uint64_t n_two_pass_exact; /* logits that were computed exactly for them */
+    uint64_t n_two_pass_vain;  /* steps that left too many: the whole head followed */
 } bitnet_engine_stats;
 
 /*

@@ -44,11 +44,25 @@ enum { BITNET_NO_TOKEN = -1 };
  */
 typedef bool (*bitnet_progress_fn)(void *user, double fraction);
 
+/*
+ * Whether a model gets an eight-bit copy of its output head, from which a step finds the
+ * few tokens that can be chosen before it computes their logits. The copy takes memory,
+ * n_vocab * (n_embd + 12) bytes beyond the file, and a while to make
+ * (bitnet_model_info); a step then reads half of the bytes of an F16 head. It changes
+ * no token: docs/engine.md says which requests it serves.
+ */
+typedef enum bitnet_head_copy {
+    BITNET_HEAD_COPY_AUTO,  /* where it makes a step faster */
+    BITNET_HEAD_COPY_NEVER, /* not a byte beyond the file */
+    BITNET_HEAD_COPY_ALWAYS
+} bitnet_head_copy;
+
 typedef struct bitnet_model_options {
     size_t struct_size;      /* sizeof(bitnet_model_options) in the caller */
     bool is_vocabulary_only; /* load hyper-parameters and tokenizer, bind no weights */
     bitnet_progress_fn on_progress; /* or NULL */
     void *user;                     /* handed to on_progress */
+    bitnet_head_copy head_copy;
 } bitnet_model_options;
 
 /*
@@ -58,7 +72,8 @@ typedef struct bitnet_model_options {
  */
 static inline bitnet_model_options bitnet_model_options_default(void)
 {
-    bitnet_model_options options = {sizeof(bitnet_model_options), false, NULL, NULL};
+    bitnet_model_options options = {sizeof(bitnet_model_options), false, NULL, NULL,
+                                    BITNET_HEAD_COPY_AUTO};
     return options;
 }
 
@@ -195,6 +210,8 @@ typedef struct bitnet_model_info {
     bool adds_bos;           /* bitnet_tokenize puts it first where asked for special */
     uint64_t repacked_bytes; /* of those allocated: copies of ternary weights whose rows
                                 are no multiple of 128 long; else 0 */
+    uint64_t head_copy_bytes; /* of allocated_bytes; 0: there is no copy of the head */
+    uint64_t head_copy_ns;    /* it took to make */
 } bitnet_model_info;
 
 /*

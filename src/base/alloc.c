@@ -122,6 +122,16 @@ void bni_unmap(void *region, size_t n_bytes)
     unreserve(n_bytes);
 }
 
+void bni_map_advise_huge(void *region, size_t n_bytes)
+{
+#if defined(MADV_HUGEPAGE)
+    madvise(region, n_bytes, MADV_HUGEPAGE);
+#else
+    (void)region;
+    (void)n_bytes;
+#endif
+}
+
 uint64_t bni_alloc_in_use(void)
 {
     return atomic_load_explicit(&in_use_bytes, memory_order_relaxed);

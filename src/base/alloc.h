@@ -31,6 +31,10 @@ void bni_free(void *block);
 void *bni_map_zeroed(size_t n_bytes);
 void bni_unmap(void *region, size_t n_bytes);
 
+/* Asks for huge pages behind a mapped region that will be read all over, before it is
+ * touched. They may not be had: then nothing changes. */
+void bni_map_advise_huge(void *region, size_t n_bytes);
+
 /* Bytes held now by all of the above. */
 uint64_t bni_alloc_in_use(void);
 /* Bytes this thread has taken less those it has freed: two calls measure what lies

@@ -35,6 +35,19 @@ static inline bool bni_size_round_up(size_t size, size_t alignment, size_t *out)
     return true;
 }
 
+/* Cuts an aligned array of n_rows * n_columns * size_bytes off at *offset, for who lays
+ * out a block of several; false if it does not fit. `alignment` as above. */
+static inline bool bni_size_cut(size_t *offset, size_t n_rows, size_t n_columns,
+                                size_t size_bytes, size_t alignment, size_t *begin)
+{
+    size_t n_bytes;
+    *begin = *offset;
+    return bni_size_mul(n_rows, n_columns, &n_bytes) &&
+           bni_size_mul(n_bytes, size_bytes, &n_bytes) &&
+           bni_size_round_up(n_bytes, alignment, &n_bytes) &&
+           bni_size_add(*offset, n_bytes, offset);
+}
+
 static inline size_t bni_size_min(size_t a, size_t b)
 {
     return a < b ? a : b;

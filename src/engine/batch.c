@@ -27,6 +27,7 @@
 #include <assert.h>
 
 #include "base/size.h"
+#include "engine/choice.h"
 #include "engine/engine.h"
 
 /* ---- pages ------------------------------------------------------------------------- */
@@ -152,7 +153,9 @@ static void add_rows(bitnet_engine *engine, bitnet_request *request, uint32_t n_
         const uint32_t position = request->n_computed + i;
         const bool wants_logits =
             request->readout.kind == BNI_READOUT_NONE && position + 1 >= first_choice;
-        if (wants_logits) picked->n_logit_rows++;
+        if (wants_logits)
+            engine->needs[picked->n_logit_rows++] =
+                bni_request_need(request, position + 1);
         engine->rows[picked->n_rows++] = (struct bni_row){
             .token = request->tokens[position],
             .position = position,

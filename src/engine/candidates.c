@@ -58,6 +58,17 @@ void bni_candidates_take_top(const float *logits, uint32_t n_vocab, size_t n_kep
     sort_heap(kept, n_kept);
 }
 
+size_t bni_candidates_take_from(const float *logits, uint32_t n_vocab, float least,
+                                struct bni_candidate *kept)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < n_vocab; i++)
+        if (logits[i] >= least)
+            kept[n++] = (struct bni_candidate){logits[i], (bitnet_token)i};
+    bni_candidates_sort(kept, n);
+    return n;
+}
+
 void bni_candidates_keep_top(struct bni_candidate *candidates, size_t n, size_t n_kept)
 {
     if (n_kept == 0) return;

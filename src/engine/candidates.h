@@ -38,6 +38,11 @@ void bni_candidates_sort(struct bni_candidate *candidates, size_t n);
 void bni_candidates_take_top(const float *logits, uint32_t n_vocab, size_t n_kept,
                              struct bni_candidate *kept);
 
+/* Puts all tokens whose logits are at least `least` into `kept`, which has room for
+ * n_vocab, in order, and returns how many. */
+size_t bni_candidates_take_from(const float *logits, uint32_t n_vocab, float least,
+                                struct bni_candidate *kept);
+
 /* Puts the `n_kept` <= n first of any candidates, in order, at their beginning. */
 void bni_candidates_keep_top(struct bni_candidate *candidates, size_t n, size_t n_kept);
 

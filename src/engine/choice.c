@@ -35,6 +35,14 @@ static bitnet_token choose_one(bitnet_request *request, float *logits,
     return token;
 }
 
+struct bni_logit_need bni_request_need(const bitnet_request *request,
+                                       uint32_t n_history)
+{
+    const bool is_kept = request->logits != NULL || request->logprobs != NULL;
+    if (is_kept || request->mask.matcher != NULL) return (struct bni_logit_need){0};
+    return bni_sampler_need(&request->sampler, request->tokens, n_history);
+}
+
 bool bni_request_is_end(const bitnet_request *request, bitnet_token token)
 {
     if (bni_stop_rules_have_token(&request->stops, token)) return true;

@@ -35,6 +35,7 @@ struct plan {
     uint32_t max_clients; /* that are told apart */
     uint32_t max_logit_rows;
     size_t workspace_bytes;
+    size_t two_pass_bytes;
     size_t candidates_bytes;
     uint64_t total_bytes;
 };
@@ -97,6 +98,7 @@ static bitnet_status plan_memory(const struct bitnet_model *model, struct plan *
     const bool fits =
         bni_workspace_bytes(hp, o->step_tokens, plan->max_logit_rows,
                             &plan->workspace_bytes) &&
+        bni_two_pass_bytes(model, plan->max_logit_rows, &plan->two_pass_bytes) &&
         bni_size_mul(n_scratch * sizeof(struct bni_candidate), o->max_batch,
                      &plan->candidates_bytes) &&
         add_bytes(&total, 1, o->kv_cache_bytes) &&
@@ -104,13 +106,15 @@ static bitnet_status plan_memory(const struct bitnet_model *model, struct plan *
         add_bytes(&total, 1, bni_prefix_cache_bytes(plan->n_pages, o->prefix_cache)) &&
         add_bytes(&total, 1, bni_clients_bytes(plan->max_clients)) &&
         add_bytes(&total, 1, plan->workspace_bytes) &&
+        add_bytes(&total, 1, plan->two_pass_bytes) &&
         add_bytes(&total, 1, plan->candidates_bytes) &&
         add_bytes(&total, 1, bni_rope_table_bytes(hp, o->n_ctx) + block) &&
         add_bytes(&total, o->step_tokens, sizeof(struct bni_row)) &&
         add_bytes(&total, o->max_batch,
                   3 * sizeof(bitnet_request *) + sizeof(struct bni_readout_row)) &&
-        add_bytes(&total, plan->max_logit_rows, sizeof(bitnet_token)) &&
-        add_bytes(&total, 1, sizeof(struct bitnet_engine) + 7 * block) &&
+        add_bytes(&total, plan->max_logit_rows,
+                  sizeof(bitnet_token) + sizeof(struct bni_logit_need)) &&
+        add_bytes(&total, 1, sizeof(struct bitnet_engine) + 8 * block) &&
         /* Those that have ended stay until their step is done, and others come. */
         add_bytes(&total, (uint64_t)o->max_requests + o->max_batch,
                   bni_request_max_bytes(model, o->n_ctx)) &&
@@ -220,8 +224,10 @@ static void free_working_memory(bitnet_engine *engine)
     bni_free(engine->sampled);
     bni_free(engine->readout_rows);
     bni_free(engine->logit_requests);
+    bni_free(engine->needs);
     bni_free(engine->rows);
     bni_rope_table_free(&engine->rope);
+    bni_two_pass_free(&engine->two_pass);
     bni_workspace_free(&engine->workspace);
     bni_prefix_cache_free(&engine->prefixes);
     bni_kv_cache_free(&engine->cache);
@@ -241,10 +247,14 @@ static bitnet_status allocate_working_memory(bitnet_engine *engine,
         status = bni_workspace_init(&engine->workspace, &model->hparams,
                                     engine->step_tokens, engine->max_logit_rows);
     if (status == BITNET_OK)
+        status = bni_two_pass_init(&engine->two_pass, model, engine->max_logit_rows);
+    if (status == BITNET_OK)
         status = bni_rope_table_init(&engine->rope, &model->hparams,
                                      model->rope_factors, engine->n_ctx);
     if (status == BITNET_OK &&
         ((engine->rows = bni_calloc(engine->step_tokens, sizeof(*engine->rows))) ==
+             NULL ||
+         (engine->needs = bni_calloc(engine->max_logit_rows, sizeof(*engine->needs))) ==
              NULL ||
          (engine->logit_requests =
               bni_calloc(engine->max_batch, sizeof(*engine->logit_requests))) == NULL ||

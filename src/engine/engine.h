@@ -45,6 +45,7 @@
 #include "engine/rope.h"
 #include "engine/sampler.h"
 #include "engine/token_order.h"
+#include "engine/two_pass.h"
 #include "kernels/kernels.h"
 #include "model/model.h"
 #include "threads/sync.h"
@@ -98,8 +99,10 @@ struct bitnet_engine {
     struct bni_kv_cache cache;
     struct bni_prefix_cache prefixes;
     struct bni_workspace workspace;
+    struct bni_two_pass two_pass;
     struct bni_rope_table rope;
     struct bni_row *rows;                 /* [step_tokens] */
+    struct bni_logit_need *needs;         /* [max_logit_rows] */
     bitnet_request **logit_requests;      /* [max_batch]: who chooses in the step */
     bitnet_token *sampled;                /* [max_logit_rows] */
     struct bni_readout_row *readout_rows; /* [max_batch]: scratch of bni_read_out() */

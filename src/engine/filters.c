@@ -13,6 +13,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/logprobs.h"
 #include "kernels/elementary.h"
 
 static float weight_of(const struct bni_candidate *sorted, size_t i)
@@ -77,4 +78,10 @@ size_t bni_filter_min_p(const struct bni_candidate *sorted, size_t n, float min_
     size_t n_kept = 1;
     while (n_kept < n && weight_of(sorted, n_kept) >= min_p) n_kept++;
     return n_kept;
+}
+
+float bni_filter_min_p_depth(float min_p)
+{
+    /* A hundredth of the weight is more than what roundings can make of it. */
+    return (float)(0.01 - bni_ln((double)min_p));
 }

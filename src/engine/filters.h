@@ -26,4 +26,7 @@ size_t bni_filter_top_p(const struct bni_candidate *sorted, size_t n, float top_
 /* Returns how many are at least `min_p` times as likely as the first. */
 size_t bni_filter_min_p(const struct bni_candidate *sorted, size_t n, float min_p);
 
+/* How far below the first logit nothing is that bni_filter_min_p() keeps; min_p > 0. */
+float bni_filter_min_p_depth(float min_p);
+
 #endif

@@ -27,6 +27,7 @@
 #include <string.h>
 
 #include "base/size.h"
+#include "engine/two_pass.h"
 #include "model/padded_rows.h"
 
 enum {
@@ -85,9 +86,7 @@ static void embed_rows(void *user, size_t begin, size_t end)
 {
     const struct pass *pass = user;
     const struct bni_dense_weight *embedding = &pass->model->embedding;
-    static const size_t bytes_per_value[BNI_DENSE_N_TYPES] = {
-        [BNI_DENSE_F32] = 4, [BNI_DENSE_F16] = 2, [BNI_DENSE_BF16] = 2};
-    const size_t row_bytes = embedding->n_cols * bytes_per_value[embedding->type];
+    const size_t row_bytes = bni_dense_bytes(embedding->type, embedding->n_cols);
     for (size_t i = begin; i < end; i++) {
         const char *values =
             (const char *)embedding->values + (size_t)pass->rows[i].token * row_bytes;
@@ -374,7 +373,8 @@ static void run_head(const struct pass *pass)
     for (size_t i = 0; i < pass->n_rows; i++)
         if (pass->rows[i].wants_logits)
             bni_forward_finish_row(pass->forward, i, n_logit_rows++);
-    if (n_logit_rows > 0) bni_forward_head(pass->forward, pass->team, n_logit_rows);
+    if (n_logit_rows > 0 && !bni_two_pass_run(pass->forward, pass->team, n_logit_rows))
+        bni_forward_head(pass->forward, pass->team, n_logit_rows);
 }
 
 /* ---- the graph ------------------------------------------------------------------- */

@@ -65,6 +65,9 @@ bitnet_status bni_workspace_init(struct bni_workspace *workspace,
                                  size_t max_logit_rows);
 void bni_workspace_free(struct bni_workspace *workspace);
 
+struct bni_two_pass;
+struct bni_logit_need;
+
 /* What a pass needs besides its rows; all of it outlives the pass. */
 struct bni_forward {
     const struct bitnet_model *model;
@@ -72,13 +75,17 @@ struct bni_forward {
     const struct bni_rope_table *rope;
     const struct bni_kv_cache *cache;
     struct bni_workspace *workspace;
+    /* What will be looked at of each row of logits, if that is known and so may save
+     * the others (two_pass.h); or both NULL. */
+    struct bni_two_pass *two_pass;
+    const struct bni_logit_need *needs;
 };
 
 /*
  * Computes `n_rows` <= max_rows rows, of which at most max_logit_rows want logits.
  * The rows of one sequence are in increasing order of position and continue what
  * its pages hold. Logits of the i-th row that wants them are row i of
- * workspace->logits. Returns false if `on_layer` (may be NULL) said to stop.
+ * workspace->logits, with `needs` those that the row's need asks for. Returns false if `on_layer` (may be NULL) said to stop.
  */
 bool bni_forward_run(const struct bni_forward *forward, struct bni_team *team,
                      const struct bni_row *rows, size_t n_rows, bni_layer_fn on_layer,

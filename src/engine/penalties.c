@@ -17,14 +17,24 @@ static float penalised(const struct bni_penalties *p, float logit, size_t n_time
     return scaled - ((float)n_times * p->frequency + p->presence);
 }
 
+size_t bni_penalties_window(const struct bni_penalties *penalties,
+                            const bitnet_token *history, size_t n_history,
+                            const bitnet_token **window)
+{
+    const size_t n_window =
+        changes_by_history(penalties) ? bni_size_min(n_history, penalties->last_n) : 0;
+    *window = history + (n_history - n_window);
+    return n_window;
+}
+
 /* Sorts the window, so that equal tokens stand together, and writes each token's
  * former logit over the entries that have been read. Returns the distinct tokens. */
 static size_t penalise_history(const struct bni_penalties *p,
                                const bitnet_token *history, size_t n_history,
                                float *logits, struct bni_candidate *changes)
 {
-    const size_t n_window = bni_size_min(n_history, p->last_n);
-    const bitnet_token *window = history + (n_history - n_window);
+    const bitnet_token *window;
+    const size_t n_window = bni_penalties_window(p, history, n_history, &window);
     for (size_t i = 0; i < n_window; i++)
         changes[i] = (struct bni_candidate){.logit = 0, .token = window[i]};
     bni_candidates_sort(changes, n_window);
@@ -43,9 +53,7 @@ size_t bni_penalties_apply(const struct bni_penalties *penalties,
                            const bitnet_token *history, size_t n_history, float *logits,
                            struct bni_candidate *changes)
 {
-    size_t n_changes = 0;
-    if (changes_by_history(penalties))
-        n_changes = penalise_history(penalties, history, n_history, logits, changes);
+    size_t n_changes = penalise_history(penalties, history, n_history, logits, changes);
     for (uint32_t i = 0; i < penalties->n_biases; i++) {
         const bitnet_token token = penalties->biases[i].token;
         changes[n_changes++] = (struct bni_candidate){logits[token], token};

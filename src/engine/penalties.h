@@ -46,6 +46,12 @@ size_t bni_penalties_apply(const struct bni_penalties *penalties,
                            const bitnet_token *history, size_t n_history, float *logits,
                            struct bni_candidate *changes);
 
+/* The tokens that bni_penalties_apply() would change: `*window` and the list of biases.
+ * One may come several times. */
+size_t bni_penalties_window(const struct bni_penalties *penalties,
+                            const bitnet_token *history, size_t n_history,
+                            const bitnet_token **window);
+
 /* Returns what the logit of `token` was before bni_penalties_apply(). */
 float bni_penalties_former_logit(const float *logits,
                                  const struct bni_candidate *changes, size_t n_changes,

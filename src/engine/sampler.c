@@ -78,6 +78,26 @@ static bitnet_token choose_greedily(const struct bni_sample_row *row,
     return n > 0 ? candidates[0].token : BNI_SAMPLE_NOTHING_LEFT;
 }
 
+/* Whether what is drawn from is decided by min-p alone. */
+static bool is_min_p_alone(const struct bni_sampler *sampler)
+{
+    return sampler->top_k == 0 && sampler->typical_p >= 1.0f &&
+           sampler->top_p >= 1.0f && sampler->min_p > 0.0f;
+}
+
+/* With min-p alone, those that it will not drop: a few, where sorting all takes long. */
+static size_t take_likely(const struct bni_sampler *sampler,
+                          const struct bni_sample_row *row,
+                          struct bni_candidate *candidates)
+{
+    float largest = row->logits[0];
+    for (uint32_t i = 1; i < row->n_vocab; i++)
+        if (row->logits[i] > largest) largest = row->logits[i];
+    float least = largest - bni_filter_min_p_depth(sampler->min_p);
+    least -= fabsf(least) * 0x1p-22f; /* what the subtraction rounded */
+    return bni_candidates_take_from(row->logits, row->n_vocab, least, candidates);
+}
+
 static bitnet_token choose(const struct bni_sampler *sampler,
                            const struct bni_sample_row *row,
                            struct bni_candidate *candidates)
@@ -85,12 +105,33 @@ static bitnet_token choose(const struct bni_sampler *sampler,
     if (sampler->temperature == 0.0f) return choose_greedily(row, candidates);
     size_t n_kept = row->n_vocab;
     if (sampler->top_k != 0) n_kept = bni_size_min(n_kept, sampler->top_k);
-    if (row->mask == NULL)
+    if (row->mask == NULL && is_min_p_alone(sampler))
+        n_kept = take_likely(sampler, row, candidates);
+    else if (row->mask == NULL)
         bni_candidates_take_top(row->logits, row->n_vocab, n_kept, candidates);
     else
         n_kept = bni_grammar_mask_take_top(row->mask, row->logits, row->n_vocab, n_kept,
                                            candidates);
     return filter_and_draw(sampler, candidates, n_kept, row->n_generated);
+}
+
+struct bni_logit_need bni_sampler_need(const struct bni_sampler *sampler,
+                                       const bitnet_token *history, size_t n_history)
+{
+    struct bni_logit_need need = {
+        .penalties = &sampler->penalties,
+        .history = history,
+        .n_history = n_history,
+    };
+    if (sampler->temperature == 0.0f)
+        need.n_top = 1;
+    else if (sampler->top_k != 0)
+        need.n_top = sampler->top_k;
+    else if (is_min_p_alone(sampler)) {
+        need.n_top = 1;
+        need.depth = bni_filter_min_p_depth(sampler->min_p);
+    }
+    return need;
 }
 
 bitnet_token bni_sample(const struct bni_sampler *sampler,

@@ -25,6 +25,7 @@
 #include "engine/candidates.h"
 #include "engine/grammar_mask.h"
 #include "engine/penalties.h"
+#include "engine/two_pass.h"
 
 struct bni_sampler {
     struct bni_penalties penalties;
@@ -59,6 +60,10 @@ enum {
     BNI_SAMPLE_NOT_FINITE = -1,   /* a logit is NaN or infinite */
     BNI_SAMPLE_NOTHING_LEFT = -2, /* every token is banned or not allowed */
 };
+
+/* Returns what bni_sample() will look at of a row without logprobs and without mask. */
+struct bni_logit_need bni_sampler_need(const struct bni_sampler *sampler,
+                                       const bitnet_token *history, size_t n_history);
 
 /* Candidates that the scratch of bni_sample() must hold. */
 size_t bni_sampler_scratch_candidates(uint32_t n_vocab);

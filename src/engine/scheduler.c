@@ -226,7 +226,9 @@ static void drop_wrong_drafts(bitnet_request *request)
 static bool compute(bitnet_engine *engine, struct bni_team *team, uint32_t n_rows,
                     uint32_t n_choosing)
 {
-    const struct bni_forward forward = bni_engine_forward(engine);
+    struct bni_forward forward = bni_engine_forward(engine);
+    forward.two_pass = &engine->two_pass;
+    forward.needs = engine->needs;
     if (!bni_forward_run(&forward, team, engine->rows, n_rows, someone_still_waits,
                          engine))
         return false;

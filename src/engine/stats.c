@@ -105,6 +105,9 @@ void bni_count_step(bitnet_engine *engine, uint32_t n_rows, uint32_t n_choosing)
     bni_clients_settle(&engine->clients);
     bni_count_pages(engine);
     engine->stats.n_steps++;
+    engine->stats.n_two_pass_rows = engine->two_pass.counts.n_rows;
+    engine->stats.n_two_pass_exact = engine->two_pass.counts.n_candidates;
+    engine->stats.n_two_pass_vain = engine->two_pass.counts.n_vain_steps;
     engine->stats.n_steps_by_rows[size_entry(n_rows)]++;
     engine->stats.n_steps_by_requests[size_entry(n_requests)]++;
     for (uint32_t i = 0; i < n_choosing; i++)

@@ -11,16 +11,10 @@
 #include "base/size.h"
 #include "model/padded_rows.h"
 
-/* A cut of `n_rows * n_columns * size_bytes` at *offset; false on overflow. */
 static bool cut(size_t *offset, size_t n_rows, size_t n_columns, size_t size_bytes,
                 size_t *begin)
 {
-    size_t n_bytes;
-    *begin = *offset;
-    return bni_size_mul(n_rows, n_columns, &n_bytes) &&
-           bni_size_mul(n_bytes, size_bytes, &n_bytes) &&
-           bni_size_round_up(n_bytes, BNI_ALIGNMENT, &n_bytes) &&
-           bni_size_add(*offset, n_bytes, offset);
+    return bni_size_cut(offset, n_rows, n_columns, size_bytes, BNI_ALIGNMENT, begin);
 }
 
 struct layout {

@@ -22,6 +22,8 @@ enum { BNI_GGUF_MAX_DIMS = 4 };
 enum bni_tensor_type {
     BNI_TENSOR_F32 = 0,
     BNI_TENSOR_F16 = 1,
+    BNI_TENSOR_Q8_0 = 8,
+    BNI_TENSOR_Q6_K = 14,
     BNI_TENSOR_BF16 = 30,
     BNI_TENSOR_I2_S = 36,
 };

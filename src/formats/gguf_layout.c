@@ -199,7 +199,7 @@ static bitnet_status check_types(const struct bni_gguf *gguf,
         if (type->is_read) continue;
         return bni_error(BITNET_ERROR_UNSUPPORTED_OPERATION,
                          "%s: tensor %s: is of type %" PRIu32
-                         " (%s), expected F32, F16, BF16 or I2_S%s%s",
+                         " (%s), expected F32, F16, BF16, Q8_0, Q6_K or I2_S%s%s",
                          gguf->label.text, name_of(&quote, &gguf->tensors[i]), type->id,
                          type->name, type->advice != NULL ? "; " : "",
                          type->advice != NULL ? type->advice : "");

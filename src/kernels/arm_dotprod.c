@@ -50,12 +50,17 @@ const struct bni_kernels bni_kernels_dotprod = {
             [BNI_DENSE_F32] = bni_neon_dense_matmul_f32,
             [BNI_DENSE_F16] = bni_neon_dense_matmul_f16,
             [BNI_DENSE_BF16] = bni_neon_dense_matmul_bf16,
+            [BNI_DENSE_Q8_0] = bni_neon_dense_matmul_q8_0,
+            [BNI_DENSE_Q6_K] = bni_neon_dense_matmul_q6_k,
         },
+    .coarse_matmul = bni_neon_coarse_matmul,
     .widen =
         {
             [BNI_DENSE_F32] = bni_neon_widen_f32,
             [BNI_DENSE_F16] = bni_neon_widen_f16,
             [BNI_DENSE_BF16] = bni_neon_widen_bf16,
+            [BNI_DENSE_Q8_0] = bni_neon_widen_q8_0,
+            [BNI_DENSE_Q6_K] = bni_neon_widen_q6_k,
         },
     .rms_norm = bni_neon_rms_norm,
     .rope_neox = bni_neon_rope_neox,

@@ -106,6 +106,14 @@ void bni_neon_dense_matmul_bf16(const struct bni_dense_args *args, size_t row_be
 void bni_neon_ternary_matmul(const struct bni_ternary_args *args, size_t row_begin,
                              size_t row_end);
 
+void bni_neon_dense_matmul_q8_0(const struct bni_dense_args *args, size_t row_begin,
+                                size_t row_end);
+void bni_neon_dense_matmul_q6_k(const struct bni_dense_args *args, size_t row_begin,
+                                size_t row_end);
+void bni_neon_coarse_matmul(const struct bni_coarse_args *args, size_t row_begin,
+                            size_t row_end);
+void bni_neon_widen_q8_0(const void *from, size_t n, float *out);
+void bni_neon_widen_q6_k(const void *from, size_t n, float *out);
 void bni_neon_attention_block(struct bni_attention_query *queries, size_t n_queries,
                               const uint16_t *k, const uint16_t *v, size_t head_dim,
                               float scale);

@@ -216,6 +216,36 @@ void bni_neon_add(float *x, const float *y, size_t n)
     for (; i < n; i++) x[i] = x[i] + y[i];
 }
 
+/* Heads in blocks, and the first pass over a head: not written for NEON yet. */
+
+void bni_neon_dense_matmul_q8_0(const struct bni_dense_args *args, size_t row_begin,
+                                size_t row_end)
+{
+    bni_kernels_scalar.dense_matmul[BNI_DENSE_Q8_0](args, row_begin, row_end);
+}
+
+void bni_neon_dense_matmul_q6_k(const struct bni_dense_args *args, size_t row_begin,
+                                size_t row_end)
+{
+    bni_kernels_scalar.dense_matmul[BNI_DENSE_Q6_K](args, row_begin, row_end);
+}
+
+void bni_neon_coarse_matmul(const struct bni_coarse_args *args, size_t row_begin,
+                            size_t row_end)
+{
+    bni_kernels_scalar.coarse_matmul(args, row_begin, row_end);
+}
+
+void bni_neon_widen_q8_0(const void *from, size_t n, float *out)
+{
+    bni_kernels_scalar.widen[BNI_DENSE_Q8_0](from, n, out);
+}
+
+void bni_neon_widen_q6_k(const void *from, size_t n, float *out)
+{
+    bni_kernels_scalar.widen[BNI_DENSE_Q6_K](from, n, out);
+}
+
 const struct bni_kernels bni_kernels_neon = {
     .name = "neon",
     .quantize = bni_neon_quantize,
@@ -225,12 +255,17 @@ const struct bni_kernels bni_kernels_neon = {
             [BNI_DENSE_F32] = bni_neon_dense_matmul_f32,
             [BNI_DENSE_F16] = bni_neon_dense_matmul_f16,
             [BNI_DENSE_BF16] = bni_neon_dense_matmul_bf16,
+            [BNI_DENSE_Q8_0] = bni_neon_dense_matmul_q8_0,
+            [BNI_DENSE_Q6_K] = bni_neon_dense_matmul_q6_k,
         },
+    .coarse_matmul = bni_neon_coarse_matmul,
     .widen =
         {
             [BNI_DENSE_F32] = bni_neon_widen_f32,
             [BNI_DENSE_F16] = bni_neon_widen_f16,
             [BNI_DENSE_BF16] = bni_neon_widen_bf16,
+            [BNI_DENSE_Q8_0] = bni_neon_widen_q8_0,
+            [BNI_DENSE_Q6_K] = bni_neon_widen_q6_k,
         },
     .rms_norm = bni_neon_rms_norm,
     .rope_neox = bni_neon_rope_neox,

@@ -31,8 +31,44 @@ enum {
     BNI_TERNARY_MAX_COLS = 1 << 20,
 };
 
-/* How dense weights (embedding, output head) are stored. */
-enum bni_dense_type { BNI_DENSE_F32, BNI_DENSE_F16, BNI_DENSE_BF16, BNI_DENSE_N_TYPES };
+/*
+ * How dense weights (embedding, output head) are stored. Rows of the last two are whole
+ * blocks, and each weight is the float that its block makes of it (docs/numerics.md):
+ *
+ *     Q8_0   32 values, 34 bytes    f16 d, int8 q[32]                      d * q
+ *     Q6_K  256 values, 210 bytes   low 4 bits, high 2 bits, int8 scale of each 16,
+ *                                   f16 d                     d * scale * (code - 32)
+ */
+enum bni_dense_type {
+    BNI_DENSE_F32,
+    BNI_DENSE_F16,
+    BNI_DENSE_BF16,
+    BNI_DENSE_Q8_0,
+    BNI_DENSE_Q6_K,
+    BNI_DENSE_N_TYPES
+};
+
+enum {
+    BNI_Q8_0_BLOCK = 32,
+    BNI_Q8_0_BYTES = 34,
+    BNI_Q6_K_BLOCK = 256,
+    BNI_Q6_K_BYTES = 210,
+    /* Offsets in a block of Q6_K. */
+    BNI_Q6_K_HIGH = 128,
+    BNI_Q6_K_SCALES = 192,
+    BNI_Q6_K_D = 208,
+};
+
+/* Bytes of `n` dense weights: a row of them, or blocks. */
+static inline size_t bni_dense_bytes(enum bni_dense_type type, size_t n)
+{
+    switch (type) {
+    case BNI_DENSE_F32: return n * sizeof(float);
+    case BNI_DENSE_Q8_0: return n / BNI_Q8_0_BLOCK * BNI_Q8_0_BYTES;
+    case BNI_DENSE_Q6_K: return n / BNI_Q6_K_BLOCK * BNI_Q6_K_BYTES;
+    default: return n * sizeof(uint16_t);
+    }
+}
 
 /* out[i][m] = (acc / x_scale[i]) * w_scale,  acc = sum over k of w[m][k] * q[i][k]. */
 struct bni_ternary_args {
@@ -53,6 +89,22 @@ struct bni_dense_args {
     const void *weights; /* [n_rows][n_cols] of the entry's type */
     size_t n_cols;
     const float *x; /* [n_x][n_cols] */
+    size_t n_x;
+    float *out; /* [n_x][out_stride] */
+    size_t out_stride;
+};
+
+/*
+ * out[i][m] = float(acc) * (scales[m] * steps[i]),  acc = sum over k of
+ * codes[m][k] * q[i][k]: about a dense product, from an eight-bit copy of its weights
+ * (docs/numerics.md, "The output head in two passes"). n_cols is a multiple of 16.
+ */
+struct bni_coarse_args {
+    const int8_t *codes; /* [n_rows][n_cols], in -127..127 */
+    const float *scales; /* [n_rows] */
+    size_t n_cols;
+    const int16_t *q;   /* [n_x][n_cols]; |q| <= (2^31 - 1) / (127 * n_cols) */
+    const float *steps; /* [n_x] */
     size_t n_x;
     float *out; /* [n_x][out_stride] */
     size_t out_stride;
@@ -86,7 +138,12 @@ struct bni_kernels {
     void (*dense_matmul[BNI_DENSE_N_TYPES])(const struct bni_dense_args *args,
                                             size_t row_begin, size_t row_end);
 
-    /* Widens n values of each bni_dense_type to float: exact. */
+    /* Likewise, from the eight-bit copy of a dense matrix. NULL: the table has none, and
+     * no use is made of copies. */
+    void (*coarse_matmul)(const struct bni_coarse_args *args, size_t row_begin,
+                          size_t row_end);
+
+    /* Widens n values, whole blocks, of each bni_dense_type to float: exact. */
     void (*widen[BNI_DENSE_N_TYPES])(const void *from, size_t n, float *out);
 
     /* out = (x * (1 / sqrt(mean(x^2) + epsilon))) * gain; the sum in the 16-lane order.

@@ -107,6 +107,34 @@ static float load_bf16(const void *weights, size_t index)
     return bni_widen_bf16(value);
 }
 
+static float load_q8_0(const void *weights, size_t index)
+{
+    const uint8_t *block =
+        (const uint8_t *)weights + index / BNI_Q8_0_BLOCK * BNI_Q8_0_BYTES;
+    const int8_t *q = (const int8_t *)block + sizeof(uint16_t);
+    return load_f16(block, 0) * (float)q[index % BNI_Q8_0_BLOCK];
+}
+
+/*
+ * A block is two halves of 128 values, and a half four groups of 32. Low bits: groups 0
+ * and 1 are in the lower four of 32 bytes each, groups 2 and 3 in the upper four of the
+ * same. High bits: group g is in bits 2g and 2g + 1 of 32 bytes.
+ */
+static float load_q6_k(const void *weights, size_t index)
+{
+    const uint8_t *block =
+        (const uint8_t *)weights + index / BNI_Q6_K_BLOCK * BNI_Q6_K_BYTES;
+    const size_t i = index % BNI_Q6_K_BLOCK;
+    const size_t half = i / 128;
+    const size_t group = i % 128 / 32;
+    const size_t l = i % 32;
+    const int low = block[64 * half + 32 * (group % 2) + l] >> (4 * (group / 2)) & 15;
+    const int high = block[BNI_Q6_K_HIGH + 32 * half + l] >> (2 * group) & 3;
+    const int8_t scale = (int8_t)block[BNI_Q6_K_SCALES + i / 16];
+    const float d = load_f16(block + BNI_Q6_K_D, 0);
+    return d * (float)scale * (float)((low | high << 4) - 32);
+}
+
 static void dense_matmul(const struct bni_dense_args *args, size_t row_begin,
                          size_t row_end, load_fn load)
 {
@@ -143,6 +171,33 @@ static void dense_matmul_bf16(const struct bni_dense_args *args, size_t row_begi
     dense_matmul(args, row_begin, row_end, load_bf16);
 }
 
+static void dense_matmul_q8_0(const struct bni_dense_args *args, size_t row_begin,
+                              size_t row_end)
+{
+    dense_matmul(args, row_begin, row_end, load_q8_0);
+}
+
+static void dense_matmul_q6_k(const struct bni_dense_args *args, size_t row_begin,
+                              size_t row_end)
+{
+    dense_matmul(args, row_begin, row_end, load_q6_k);
+}
+
+static void coarse_matmul(const struct bni_coarse_args *args, size_t row_begin,
+                          size_t row_end)
+{
+    for (size_t m = row_begin; m < row_end; m++) {
+        const int8_t *codes = args->codes + m * args->n_cols;
+        for (size_t i = 0; i < args->n_x; i++) {
+            const int16_t *q = args->q + i * args->n_cols;
+            int32_t acc = 0;
+            for (size_t k = 0; k < args->n_cols; k++) acc += codes[k] * q[k];
+            args->out[i * args->out_stride + m] =
+                (float)acc * (args->scales[m] * args->steps[i]);
+        }
+    }
+}
+
 static void widen_f32(const void *from, size_t n, float *out)
 {
     memcpy(out, from, n * sizeof(*out));
@@ -156,6 +211,16 @@ static void widen_f16(const void *from, size_t n, float *out)
 static void widen_bf16(const void *from, size_t n, float *out)
 {
     for (size_t i = 0; i < n; i++) out[i] = load_bf16(from, i);
+}
+
+static void widen_q8_0(const void *from, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i++) out[i] = load_q8_0(from, i);
+}
+
+static void widen_q6_k(const void *from, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i++) out[i] = load_q6_k(from, i);
 }
 
 /* What happens between the matrices. */
@@ -256,12 +321,17 @@ const struct bni_kernels bni_kernels_scalar = {
             [BNI_DENSE_F32] = dense_matmul_f32,
             [BNI_DENSE_F16] = dense_matmul_f16,
             [BNI_DENSE_BF16] = dense_matmul_bf16,
+            [BNI_DENSE_Q8_0] = dense_matmul_q8_0,
+            [BNI_DENSE_Q6_K] = dense_matmul_q6_k,
         },
+    .coarse_matmul = coarse_matmul,
     .widen =
         {
             [BNI_DENSE_F32] = widen_f32,
             [BNI_DENSE_F16] = widen_f16,
             [BNI_DENSE_BF16] = widen_bf16,
+            [BNI_DENSE_Q8_0] = widen_q8_0,
+            [BNI_DENSE_Q6_K] = widen_q6_k,
         },
     .rms_norm = rms_norm,
     .rope_neox = rope_neox,

@@ -119,6 +119,16 @@ void bni_avx2_dense_matmul_f16(const struct bni_dense_args *args, size_t row_beg
 void bni_avx2_dense_matmul_bf16(const struct bni_dense_args *args, size_t row_begin,
                                 size_t row_end);
 
+void bni_avx2_dense_matmul_q8_0(const struct bni_dense_args *args, size_t row_begin,
+                                size_t row_end);
+void bni_avx2_dense_matmul_q6_k(const struct bni_dense_args *args, size_t row_begin,
+                                size_t row_end);
+void bni_avx2_widen_q8_0(const void *from, size_t n, float *out);
+void bni_avx2_widen_q6_k(const void *from, size_t n, float *out);
+
+void bni_avx2_coarse_matmul(const struct bni_coarse_args *args, size_t row_begin,
+                            size_t row_end);
+
 void bni_avx2_quantize(const float *x, size_t n, int8_t *q, float *scale, int32_t *sum);
 void bni_avx2_widen_f32(const void *from, size_t n, float *out);
 void bni_avx2_widen_f16(const void *from, size_t n, float *out);
@@ -146,12 +156,17 @@ void bni_avx2_add(float *x, const float *y, size_t n);
                 [BNI_DENSE_F32] = bni_avx2_dense_matmul_f32, \
                 [BNI_DENSE_F16] = bni_avx2_dense_matmul_f16, \
                 [BNI_DENSE_BF16] = bni_avx2_dense_matmul_bf16, \
+                [BNI_DENSE_Q8_0] = bni_avx2_dense_matmul_q8_0, \
+                [BNI_DENSE_Q6_K] = bni_avx2_dense_matmul_q6_k, \
             }, \
+        .coarse_matmul = bni_avx2_coarse_matmul, \
         .widen = \
             { \
                 [BNI_DENSE_F32] = bni_avx2_widen_f32, \
                 [BNI_DENSE_F16] = bni_avx2_widen_f16, \
                 [BNI_DENSE_BF16] = bni_avx2_widen_bf16, \
+                [BNI_DENSE_Q8_0] = bni_avx2_widen_q8_0, \
+                [BNI_DENSE_Q6_K] = bni_avx2_widen_q6_k, \
             }, \
         .rms_norm = bni_avx2_rms_norm, .rope_neox = bni_avx2_rope_neox, \
         .rope_adjacent = bni_avx2_rope_adjacent, .store_f16 = bni_avx2_store_f16, \

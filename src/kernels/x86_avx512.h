@@ -98,6 +98,8 @@ void bni_avx512_dense_matmul_f16(const struct bni_dense_args *args, size_t row_b
                                  size_t row_end);
 void bni_avx512_dense_matmul_bf16(const struct bni_dense_args *args, size_t row_begin,
                                   size_t row_end);
+void bni_avx512_coarse_matmul(const struct bni_coarse_args *args, size_t row_begin,
+                              size_t row_end);
 void bni_avx512_silu_mul(const float *gate, const float *up, size_t n, float *out);
 void bni_avx512_attention_block(struct bni_attention_query *queries, size_t n_queries,
                                 const uint16_t *k, const uint16_t *v, size_t head_dim,
@@ -113,12 +115,17 @@ void bni_avx512_attention_block(struct bni_attention_query *queries, size_t n_qu
                 [BNI_DENSE_F32] = bni_avx512_dense_matmul_f32, \
                 [BNI_DENSE_F16] = bni_avx512_dense_matmul_f16, \
                 [BNI_DENSE_BF16] = bni_avx512_dense_matmul_bf16, \
+                [BNI_DENSE_Q8_0] = bni_avx2_dense_matmul_q8_0, \
+                [BNI_DENSE_Q6_K] = bni_avx2_dense_matmul_q6_k, \
             }, \
+        .coarse_matmul = bni_avx512_coarse_matmul, \
         .widen = \
             { \
                 [BNI_DENSE_F32] = bni_avx2_widen_f32, \
                 [BNI_DENSE_F16] = bni_avx2_widen_f16, \
                 [BNI_DENSE_BF16] = bni_avx2_widen_bf16, \
+                [BNI_DENSE_Q8_0] = bni_avx2_widen_q8_0, \
+                [BNI_DENSE_Q6_K] = bni_avx2_widen_q6_k, \
             }, \
         .rms_norm = bni_avx2_rms_norm, .rope_neox = bni_avx2_rope_neox, \
         .rope_adjacent = bni_avx2_rope_adjacent, .store_f16 = bni_avx2_store_f16, \

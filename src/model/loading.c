@@ -23,6 +23,7 @@ struct bitnet_loading {
     /* Fixed before the job can run, but for `job`, which is the handle's alone. */
     char *path;
     bool is_vocabulary_only;
+    bitnet_head_copy head_copy;
     bitnet_job *job;
 
     struct bni_progress progress;
@@ -44,8 +45,8 @@ static bitnet_status run(void *arg)
 {
     bitnet_loading *loading = arg;
     const bitnet_status status =
-        bni_model_load(loading->path, loading->is_vocabulary_only, &loading->progress,
-                       &loading->model);
+        bni_model_load(loading->path, loading->is_vocabulary_only, loading->head_copy,
+                       &loading->progress, &loading->model);
     unref(loading);
     return status;
 }
@@ -67,6 +68,7 @@ static bitnet_loading *create(const char *path, const bitnet_model_options *opti
     }
     memcpy(loading->path, path, strlen(path) + 1);
     loading->is_vocabulary_only = options->is_vocabulary_only;
+    loading->head_copy = options->head_copy;
     loading->progress.fn = options->on_progress;
     loading->progress.user = options->user;
     atomic_init(&loading->progress.fraction, 0.0);
@@ -89,6 +91,7 @@ bitnet_status bitnet_model_load_async(const char *path,
     bitnet_status status = bni_options_read(what, &resolved, sizeof(resolved), options);
     if (status == BITNET_OK)
         status = bni_options_read("submit options", &how, sizeof(how), submit);
+    if (status == BITNET_OK) status = bni_head_copy_check(what, resolved.head_copy);
     if (status != BITNET_OK) return status;
     if (how.drop != NULL)
         return bni_error(BITNET_ERROR_INVALID_ARGUMENT,

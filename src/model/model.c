@@ -77,7 +77,7 @@ static bitnet_status refuse_split_files(const struct bni_gguf *gguf)
 
 /* Fills the model from its open file. */
 static bitnet_status fill(struct bitnet_model *model, bool is_vocabulary_only,
-                          struct bni_progress *progress)
+                          bitnet_head_copy head_copy, struct bni_progress *progress)
 {
     struct bni_string name;
     bitnet_status status = bni_progress_at(progress, BNI_PROGRESS_INDEXED);
@@ -97,7 +97,7 @@ static bitnet_status fill(struct bitnet_model *model, bool is_vocabulary_only,
     model->hparams.n_vocab = (uint32_t)bni_tokenizer_n_tokens(model->tokenizer);
     status = bni_progress_at(progress, BNI_PROGRESS_TOKENIZED);
     if (status == BITNET_OK && !is_vocabulary_only)
-        status = bni_weights_bind(model, progress);
+        status = bni_weights_bind(model, head_copy, progress);
     return status == BITNET_OK ? bni_progress_at(progress, 1.0) : status;
 }
 
@@ -116,6 +116,7 @@ static void destroy(struct bitnet_model *model)
     bni_free(model->chat_template);
     bni_free(model->name);
     bni_free(model->architecture_name);
+    bni_head_copy_free(&model->head_copy);
     bni_weights_free(model);
     bni_tokenizer_destroy(model->tokenizer);
     bni_gguf_close(model->gguf);
@@ -123,7 +124,8 @@ static void destroy(struct bitnet_model *model)
 }
 
 static bitnet_status create(struct bni_gguf *gguf, bool is_vocabulary_only,
-                            struct bni_progress *progress, bitnet_model **out)
+                            bitnet_head_copy head_copy, struct bni_progress *progress,
+                            bitnet_model **out)
 {
     const int64_t balance_before = bni_alloc_thread_balance();
     struct bitnet_model *model = bni_calloc(1, sizeof(*model));
@@ -134,7 +136,7 @@ static bitnet_status create(struct bni_gguf *gguf, bool is_vocabulary_only,
     atomic_init(&model->n_references, 1);
     model->gguf = gguf;
     model->n_parameters = count_parameters(gguf);
-    const bitnet_status status = fill(model, is_vocabulary_only, progress);
+    const bitnet_status status = fill(model, is_vocabulary_only, head_copy, progress);
     if (status != BITNET_OK) {
         destroy(model);
         return status;
@@ -148,17 +150,18 @@ static bitnet_status create(struct bni_gguf *gguf, bool is_vocabulary_only,
 bitnet_status bni_model_create(struct bni_gguf *gguf, bool is_vocabulary_only,
                                bitnet_model **out)
 {
-    return create(gguf, is_vocabulary_only, NULL, out);
+    return create(gguf, is_vocabulary_only, BITNET_HEAD_COPY_AUTO, NULL, out);
 }
 
 bitnet_status bni_model_load(const char *path, bool is_vocabulary_only,
-                             struct bni_progress *progress, bitnet_model **out)
+                             bitnet_head_copy head_copy, struct bni_progress *progress,
+                             bitnet_model **out)
 {
     struct bni_gguf *gguf;
     bitnet_status status = bni_progress_at(progress, 0.0);
     if (status == BITNET_OK) status = bni_gguf_open(path, &gguf);
     if (status != BITNET_OK) return status;
-    return create(gguf, is_vocabulary_only, progress, out);
+    return create(gguf, is_vocabulary_only, head_copy, progress, out);
 }
 
 bitnet_status bitnet_model_load(const char *path, const bitnet_model_options *options,
@@ -171,8 +174,11 @@ bitnet_status bitnet_model_load(const char *path, const bitnet_model_options *op
     bitnet_status status =
         bni_options_read("bitnet_model_load", &resolved, sizeof(resolved), options);
     if (status != BITNET_OK) return status;
+    status = bni_head_copy_check("bitnet_model_load", resolved.head_copy);
+    if (status != BITNET_OK) return status;
     struct bni_progress progress = {.fn = resolved.on_progress, .user = resolved.user};
-    return bni_model_load(path, resolved.is_vocabulary_only, &progress, out);
+    return bni_model_load(path, resolved.is_vocabulary_only, resolved.head_copy,
+                          &progress, out);
 }
 
 bitnet_model *bitnet_model_retain(bitnet_model *model)
@@ -225,6 +231,8 @@ bitnet_status bitnet_model_get_info(const bitnet_model *model, bitnet_model_info
         .eos_token = bni_tokenizer_eos(model->tokenizer),
         .adds_bos = bni_tokenizer_adds_bos(model->tokenizer),
         .repacked_bytes = model->repacked_bytes,
+        .head_copy_bytes = model->head_copy.n_bytes,
+        .head_copy_ns = model->head_copy.build_ns,
     };
     return bni_options_write("bitnet_model_get_info", info, &filled, sizeof(filled));
 }

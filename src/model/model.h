@@ -17,6 +17,7 @@
 
 #include "formats/gguf.h"
 #include "kernels/kernels.h"
+#include "model/head_copy.h"
 #include "model/tokenizer.h"
 
 enum bni_activation { BNI_ACTIVATION_SILU, BNI_ACTIVATION_RELU2 };
@@ -82,7 +83,8 @@ struct bitnet_model {
     bool has_weights;
     struct bni_dense_weight embedding; /* [n_vocab][n_embd] */
     struct bni_dense_weight head;      /* the same, where tied */
-    const float *output_norm;          /* [n_embd] */
+    struct bni_head_copy head_copy;
+    const float *output_norm;  /* [n_embd] */
     const float *rope_factors; /* [head_dim / 2] divisors of the frequency, or NULL */
     struct bni_layer *layers;  /* [n_layers] */
     float *norms;              /* one block behind all the norm pointers above */
@@ -102,7 +104,8 @@ struct bni_progress;
 
 /* Loads the file, telling `progress`, which may be NULL. CANCELLED if that says so. */
 bitnet_status bni_model_load(const char *path, bool is_vocabulary_only,
-                             struct bni_progress *progress, bitnet_model **out);
+                             bitnet_head_copy head_copy, struct bni_progress *progress,
+                             bitnet_model **out);
 
 /* Reads and validates hyper-parameters (src/model/hparams.c). */
 bitnet_status bni_hparams_read(const struct bni_gguf *gguf,
@@ -110,7 +113,7 @@ bitnet_status bni_hparams_read(const struct bni_gguf *gguf,
                                struct bni_hparams *hparams);
 
 /* Finds and checks every tensor by role and fills the model's weights (weights.c). */
-bitnet_status bni_weights_bind(struct bitnet_model *model,
+bitnet_status bni_weights_bind(struct bitnet_model *model, bitnet_head_copy head_copy,
                                struct bni_progress *progress);
 
 /* Frees what that has allocated, whether it went well or not. */

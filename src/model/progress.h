@@ -6,7 +6,8 @@
  * megabyte of weights. The fraction is a guess at the time, not a measurement:
  *
  *     0        0.05         0.25                                        1
- *     | index  | tokenizer  | checking weights, by bytes                |
+ *     | index  | tokenizer  | checking weights, by bytes; copying the   |
+ *     |        |            | head, by values                           |
  */
 #ifndef BNI_MODEL_PROGRESS_H
 #define BNI_MODEL_PROGRESS_H

@@ -24,6 +24,7 @@
 #include "base/log.h"
 #include "base/quote.h"
 #include "base/size.h"
+#include "model/head_copy.h"
 #include "model/model.h"
 #include "model/padded_rows.h"
 #include "model/progress.h"
@@ -40,8 +41,10 @@ struct binder {
     bool *is_used;        /* for each tensor of the file */
     size_t n_norm_floats; /* measured, or copied so far */
     struct bni_progress *progress;
-    uint64_t n_code_bytes;    /* to go through; at least 1 */
-    uint64_t n_checked_bytes; /* of them, checked or copied */
+    bitnet_head_copy head_copy;
+    /* What takes time: bytes of codes in the file, values of the head to copy. */
+    uint64_t n_work; /* at least 1 */
+    uint64_t n_done;
     fenv_t callers;
     char name[MAX_NAME_BYTES]; /* of the tensor being bound */
 };
@@ -99,7 +102,13 @@ static bitnet_status wrong_type(const struct binder *binder,
                      binder->name, bni_gguf_tensor_type_name(tensor->type), expected);
 }
 
-/* Value `index` of a dense tensor. */
+static bool is_plain(const struct bni_gguf_tensor *tensor)
+{
+    return tensor->type == BNI_TENSOR_F32 || tensor->type == BNI_TENSOR_F16 ||
+           tensor->type == BNI_TENSOR_BF16;
+}
+
+/* Value `index` of a plain tensor. */
 static float dense_at(const struct bni_gguf_tensor *tensor, size_t index)
 {
     uint16_t half;
@@ -124,8 +133,7 @@ static bitnet_status bind_norm(struct binder *binder, size_t n, const float **ou
     if (norms == NULL) {
         const bitnet_status status = check_shape(binder, tensor, n, 1);
         if (status != BITNET_OK) return status;
-        if (tensor->type == BNI_TENSOR_I2_S)
-            return wrong_type(binder, tensor, "F32, F16 or BF16");
+        if (!is_plain(tensor)) return wrong_type(binder, tensor, "F32, F16 or BF16");
         binder->n_norm_floats += n;
         return BITNET_OK;
     }
@@ -199,8 +207,8 @@ static bitnet_status bind_norms(struct binder *binder)
  * gets its own floating-point mode meanwhile. */
 static bitnet_status tell_progress(struct binder *binder, size_t n_bytes)
 {
-    const uint64_t n_seen = binder->n_checked_bytes + n_bytes;
-    const double part = (double)n_seen / (double)binder->n_code_bytes;
+    const uint64_t n_seen = binder->n_done + n_bytes;
+    const double part = (double)n_seen / (double)binder->n_work;
     bni_float_env_leave(&binder->callers);
     const bitnet_status status =
         bni_progress_at(binder->progress,
@@ -233,7 +241,7 @@ static bitnet_status check_codes(struct binder *binder,
                          " is 3, expected 0, 1 or 2",
                          binder->label, binder->name, tensor->file_offset + i);
     }
-    binder->n_checked_bytes += n_bytes;
+    binder->n_done += n_bytes;
     *is_zero = difference == 0;
     return BITNET_OK;
 }
@@ -255,7 +263,7 @@ static bitnet_status pad_rows(struct binder *binder, struct bni_ternary_weight *
         bni_pad_rows(weight->codes, weight->n_cols, row,
                      bni_size_min(row + rows_per_step, n_rows), weight->padded);
     }
-    binder->n_checked_bytes += n_rows * weight->n_cols / 4;
+    binder->n_done += n_rows * weight->n_cols / 4;
     binder->model->repacked_bytes += n_bytes;
     weight->codes = weight->padded;
     return BITNET_OK;
@@ -358,6 +366,22 @@ static bitnet_status bind_projections(struct binder *binder, uint32_t layer)
     return BITNET_OK;
 }
 
+/* Each block has a half-precision factor, which must be finite. */
+static bitnet_status check_factors(const struct binder *binder,
+                                   const struct bni_gguf_tensor *tensor,
+                                   size_t block_bytes, size_t offset)
+{
+    for (size_t i = 0; i < tensor->n_bytes / block_bytes; i++) {
+        uint16_t half;
+        memcpy(&half, tensor->bytes + i * block_bytes + offset, sizeof(half));
+        if (isfinite(bni_widen_f16(half))) continue;
+        return bni_error(BITNET_ERROR_MODEL_LOAD_FAILED,
+                         "%s: tensor %s: the factor of block %zu is not finite",
+                         binder->label, binder->name, i);
+    }
+    return BITNET_OK;
+}
+
 /* Binds the first `n_used` rows of a matrix that has `n_rows`. */
 static bitnet_status bind_dense(const struct binder *binder,
                                 const struct bni_gguf_tensor *tensor, uint32_t n_cols,
@@ -373,9 +397,15 @@ static bitnet_status bind_dense(const struct binder *binder,
     case BNI_TENSOR_F32: out->type = BNI_DENSE_F32; return BITNET_OK;
     case BNI_TENSOR_F16: out->type = BNI_DENSE_F16; return BITNET_OK;
     case BNI_TENSOR_BF16: out->type = BNI_DENSE_BF16; return BITNET_OK;
+    case BNI_TENSOR_Q8_0:
+        out->type = BNI_DENSE_Q8_0;
+        return check_factors(binder, tensor, BNI_Q8_0_BYTES, 0);
+    case BNI_TENSOR_Q6_K:
+        out->type = BNI_DENSE_Q6_K;
+        return check_factors(binder, tensor, BNI_Q6_K_BYTES, BNI_Q6_K_D);
     case BNI_TENSOR_I2_S: break;
     }
-    return wrong_type(binder, tensor, "F32, F16 or BF16");
+    return wrong_type(binder, tensor, "F32, F16, BF16, Q8_0 or Q6_K");
 }
 
 /*
@@ -440,18 +470,42 @@ static bitnet_status judge_extra_tensors(const struct binder *binder)
     return BITNET_OK;
 }
 
+static bitnet_status tell_copied(void *user, size_t n_values)
+{
+    struct binder *binder = user;
+    binder->n_done += n_values;
+    return tell_progress(binder, 0);
+}
+
+static bitnet_status copy_head(struct binder *binder)
+{
+    struct bitnet_model *model = binder->model;
+    if (!bni_head_copy_is_wanted(&model->head, binder->head_copy)) return BITNET_OK;
+    const bitnet_status status =
+        bni_head_copy_make(&model->head, tell_copied, binder, &model->head_copy);
+    if (status == BITNET_OK && model->head_copy.codes == NULL)
+        bni_log(BITNET_LOG_WARNING,
+                "%s: the output head has values that are not finite, or huge ones: no "
+                "copy is made of it",
+                binder->label);
+    return status;
+}
+
 static bitnet_status bind_all(struct binder *binder)
 {
     struct bitnet_model *model = binder->model;
     bitnet_status status = bind_vocabulary(binder);
     if (status == BITNET_OK) status = bind_norms(binder);
     if (status != BITNET_OK) return status;
+    if (bni_head_copy_is_wanted(&model->head, binder->head_copy))
+        binder->n_work += (uint64_t)model->head.n_rows * model->head.n_cols;
 
     model->norms = bni_calloc(binder->n_norm_floats, sizeof(*model->norms));
     if (model->norms == NULL) return BITNET_ERROR_OUT_OF_MEMORY;
     status = bind_norms(binder);
     for (uint32_t i = 0; i < model->hparams.n_layers && status == BITNET_OK; i++)
         status = bind_projections(binder, i);
+    if (status == BITNET_OK) status = copy_head(binder);
     return status == BITNET_OK ? judge_extra_tensors(binder) : status;
 }
 
@@ -468,13 +522,14 @@ static uint64_t count_code_bytes(const struct bni_gguf *gguf)
     return n_bytes;
 }
 
-bitnet_status bni_weights_bind(struct bitnet_model *model,
+bitnet_status bni_weights_bind(struct bitnet_model *model, bitnet_head_copy head_copy,
                                struct bni_progress *progress)
 {
     struct binder binder = {
         .model = model,
         .progress = progress,
-        .n_code_bytes = count_code_bytes(model->gguf),
+        .head_copy = head_copy,
+        .n_work = count_code_bytes(model->gguf),
         .gguf = model->gguf,
         .label = bni_gguf_label(model->gguf),
     };

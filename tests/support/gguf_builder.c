@@ -10,7 +10,13 @@
 #include <string.h>
 
 enum { U32 = 4, I32 = 5, F32 = 6, BOOL = 7, STRING = 8, ARRAY = 9 };
-enum { TENSOR_F32 = 0, TENSOR_F16 = 1, TENSOR_I2_S = 36 };
+enum {
+    TENSOR_F32 = 0,
+    TENSOR_F16 = 1,
+    TENSOR_Q8_0 = 8,
+    TENSOR_Q6_K = 14,
+    TENSOR_I2_S = 36
+};
 
 static void append(struct gguf_bytes *to, const void *bytes, size_t n_bytes)
 {
@@ -206,6 +212,33 @@ static size_t store_dense(uint32_t type, float value, uint8_t *out)
     return sizeof(half);
 }
 
+/* Weights of a matrix in blocks of 32 and 34 bytes: the same ones as in a plain type. */
+static size_t fill_q8_0(uint8_t *data, uint64_t n, uint32_t *state)
+{
+    uint8_t *begin = data;
+    for (uint64_t i = 0; i < n; i++) {
+        if (i % 32 == 0) { /* 1/64 */
+            *data++ = 0x00;
+            *data++ = 0x24;
+        }
+        *data++ = (uint8_t)(next_random(state) % 127 - 63);
+    }
+    return (size_t)(data - begin);
+}
+
+/* In blocks of 256 and 210 bytes: any codes, scales from -8 to 8, a factor of 1/256. */
+static size_t fill_q6_k(uint8_t *data, uint64_t n, uint32_t *state)
+{
+    uint8_t *begin = data;
+    for (uint64_t block = 0; block < n / 256; block++) {
+        for (int i = 0; i < 192; i++) *data++ = (uint8_t)next_random(state);
+        for (int i = 0; i < 16; i++) *data++ = (uint8_t)(next_random(state) % 17 - 8);
+        *data++ = 0x00;
+        *data++ = 0x1C;
+    }
+    return (size_t)(data - begin);
+}
+
 static void add_dense(struct gguf_builder *builder, const char *name, uint32_t type,
                       uint64_t n_cols, uint64_t n_rows, bool is_norm, uint32_t *state)
 {
@@ -213,7 +246,10 @@ static void add_dense(struct gguf_builder *builder, const char *name, uint32_t t
     uint8_t *data = malloc(n_cols * n_rows * 4);
     size_t n_bytes = 0;
     if (data == NULL) abort();
-    for (uint64_t i = 0; i < n_cols * n_rows; i++) {
+    const bool has_blocks = type == TENSOR_Q8_0 || type == TENSOR_Q6_K;
+    if (type == TENSOR_Q8_0) n_bytes = fill_q8_0(data, n_cols * n_rows, state);
+    if (type == TENSOR_Q6_K) n_bytes = fill_q6_k(data, n_cols * n_rows, state);
+    for (uint64_t i = 0; !has_blocks && i < n_cols * n_rows; i++) {
         /* Multiples of 1/64: exact in every type. Norms are around 1. */
         const float step = (float)((int)(next_random(state) % 127) - 63) / 64.0f;
         n_bytes +=

@@ -83,11 +83,12 @@ struct gguf_tiny_options {
     uint32_t n_heads;         /* 2 */
     uint32_t n_kv_heads;      /* 1 */
     uint32_t n_ctx;           /* 64 */
-    uint32_t dense_type;      /* 0 F32, 1 F16, 30 BF16 of the embedding: 1 */
-    uint32_t norm_type;       /* the same of norms: 0 */
-    bool has_output;          /* an untied head: false */
-    bool has_all_bytes;       /* a token for every byte, else for 'a' and 'b': false */
-    uint32_t seed;            /* of the weights: 1 */
+    uint32_t
+        dense_type;     /* 0 F32, 1 F16, 30 BF16, 8 Q8_0, 14 Q6_K of the embedding: 1 */
+    uint32_t norm_type; /* the same of norms: 0 */
+    bool has_output;    /* an untied head: false */
+    bool has_all_bytes; /* a token for every byte, else for 'a' and 'b': false */
+    uint32_t seed;      /* of the weights: 1 */
 };
 
 struct gguf_tiny_options gguf_tiny_options_default(void);

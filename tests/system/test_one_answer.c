@@ -9,7 +9,8 @@
  * delivered on a pool, stop in a callback, cancel themselves and each other, come late
  * and leave early; some engines guess ahead, some have no thread of their own and are
  * stepped. What a request gets must be its answer to the bit, with all logits,
- * log-probabilities, scores or the vector, or the beginning of it if it was cut short.
+ * log-probabilities, scores or the vector, or the beginning of it if it was cut short. The
+ * round's model has a copy of its output head, the plain engine's has none.
  *
  *     test_one_answer [requests [seed]]
  *
@@ -121,7 +122,10 @@ static void play(struct round *round)
         bni_compute_release(team);
     }
     for (unsigned i = 0; i < round->n_callers; i++) pthread_join(callers[i], NULL);
-    for (unsigned e = 0; e < round->n_engines; e++) destroy_engine(round->engines[e]);
+    for (unsigned e = 0; e < round->n_engines; e++) {
+        round->n_two_pass_rows += stats_of(round->engines[e]).n_two_pass_rows;
+        destroy_engine(round->engines[e]);
+    }
     assert_int_equal(bitnet_thread_pool_destroy(round->pool), BITNET_OK);
 }
 
@@ -131,6 +135,7 @@ struct tally {
     unsigned n_cut;
     unsigned n_of_way[N_WAYS];
     unsigned n_of_kind[EMBEDS + 1];
+    uint64_t n_two_pass_rows;
 };
 
 static void count_round(struct round *round, struct tally *tally)
@@ -138,6 +143,7 @@ static void count_round(struct round *round, struct tally *tally)
     for (unsigned i = 0; i < round->n_entries; i++)
         tally->n_of_kind[round->entries[i].kind]++;
     for (unsigned w = 0; w < N_WAYS; w++) tally->n_of_way[w] += round->n_of_way[w];
+    tally->n_two_pass_rows += round->n_two_pass_rows;
     tally->n_whole += round->n_whole;
     tally->n_cut += round->n_cut;
     assert_int_equal(round->n_whole + round->n_cut, round->n_entries);
@@ -167,7 +173,8 @@ static void play_round(struct round *round, struct request_mix *mix,
 }
 
 /* Plays rounds until `n` requests have been made. */
-static void play_rounds(bitnet_model *model, const char *model_name, unsigned n)
+static void play_rounds(bitnet_model *plain_model, bitnet_model *model,
+                        const char *model_name, unsigned n)
 {
     static struct round round;
     struct request_mix mix;
@@ -175,7 +182,7 @@ static void play_rounds(bitnet_model *model, const char *model_name, unsigned n)
     const unsigned n_made = n;
     print_message("seed %" PRIu64 ", %s, %u requests\n", seed, model_name, n);
     make_request_mix(&mix, model);
-    bitnet_engine *plain = create_plain_engine(model);
+    bitnet_engine *plain = create_plain_engine(plain_model);
     for (uint64_t number = 0; n > 0; number++) {
         memset(&round, 0, sizeof(round));
         round.seed = seed;
@@ -193,6 +200,7 @@ static void play_rounds(bitnet_model *model, const char *model_name, unsigned n)
     print_message("%u whole answers, %u beginnings; %u texts, %u scores, %u vectors\n",
                   tally.n_whole, tally.n_cut, tally.n_of_kind[GENERATES],
                   tally.n_of_kind[SCORES], tally.n_of_kind[EMBEDS]);
+    assert_true(tally.n_two_pass_rows > 0);
     /* About two thirds and one third. */
     assert_true(tally.n_whole >= n_made / 4 && tally.n_cut >= n_made / 8);
     /* With few requests some may really not be drawn. */
@@ -204,17 +212,21 @@ static void play_rounds(bitnet_model *model, const char *model_name, unsigned n)
 static void every_request_of_a_small_model_gets_its_own_answer(void **state)
 {
     (void)state;
-    bitnet_model *model = load_small_model();
-    play_rounds(model, "small model", n_requests);
+    bitnet_model *plain_model = load_small_model(BITNET_HEAD_COPY_NEVER);
+    bitnet_model *model = load_small_model(BITNET_HEAD_COPY_ALWAYS);
+    play_rounds(plain_model, model, "small model", n_requests);
     bitnet_model_release(model);
+    bitnet_model_release(plain_model);
 }
 
 static void every_request_of_the_shipped_model_gets_its_own_answer(void **state)
 {
     (void)state;
-    bitnet_model *model = load_model();
-    play_rounds(model, "shipped model", n_requests / 30 + 8);
+    bitnet_model *plain_model = load_model_with(BITNET_HEAD_COPY_NEVER);
+    bitnet_model *model = load_model_with(BITNET_HEAD_COPY_ALWAYS);
+    play_rounds(plain_model, model, "shipped model", n_requests / 30 + 8);
     bitnet_model_release(model);
+    bitnet_model_release(plain_model);
 }
 
 int main(int argc, char **argv)

@@ -28,12 +28,19 @@ const char *const test_prompts[N_PROMPTS] = {
     "said",
 };
 
-bitnet_model *load_model(void)
+bitnet_model *load_model_with(bitnet_head_copy head_copy)
 {
     bitnet_model *model;
-    if (bitnet_model_load(SHIPPED_MODEL, NULL, &model) != BITNET_OK)
+    bitnet_model_options options = bitnet_model_options_default();
+    options.head_copy = head_copy;
+    if (bitnet_model_load(SHIPPED_MODEL, &options, &model) != BITNET_OK)
         fail_msg("%s", bitnet_last_error());
     return model;
+}
+
+bitnet_model *load_model(void)
+{
+    return load_model_with(BITNET_HEAD_COPY_AUTO);
 }
 
 bitnet_engine *create_engine(bitnet_model *model, const bitnet_engine_options *options)

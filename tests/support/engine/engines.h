@@ -12,6 +12,7 @@
 
 /* Fail the running test, with the library's message, if they do not succeed. */
 bitnet_model *load_model(void);
+bitnet_model *load_model_with(bitnet_head_copy head_copy);
 bitnet_engine *create_engine(bitnet_model *model, const bitnet_engine_options *options);
 void destroy_engine(bitnet_engine *engine);
 bitnet_result generate_well(bitnet_engine *engine,

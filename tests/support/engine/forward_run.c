@@ -36,7 +36,11 @@ float *forward_run(const bitnet_model *model, const struct bni_kernels *kernels,
     assert_non_null(logits);
     for (uint32_t i = 0; i < n_pages; i++) pages[i] = bni_kv_cache_take_page(&cache);
 
-    const struct bni_forward forward = {model, kernels, &rope, &cache, &workspace};
+    const struct bni_forward forward = {.model = model,
+                                        .kernels = kernels,
+                                        .rope = &rope,
+                                        .cache = &cache,
+                                        .workspace = &workspace};
     for (size_t begin = 0; begin < n_tokens; begin += chunk) {
         const size_t n_rows = n_tokens - begin < chunk ? n_tokens - begin : chunk;
         for (size_t i = 0; i < n_rows; i++)

@@ -90,7 +90,7 @@ static void draw_entry(const struct request_mix *mix, struct dice *dice,
                        const struct round *round, unsigned index, struct entry *entry)
 {
     memset(entry, 0, sizeof(*entry));
-    draw_request(mix, dice, true, &entry->request);
+    draw_request(mix, dice, round->keeps, &entry->request);
     draw_kind(dice, entry);
     entry->engine = roll(dice, round->n_engines);
     do entry->way = (enum way)roll(dice, N_WAYS);
@@ -121,6 +121,7 @@ void draw_round(struct round *round, const struct request_mix *mix, struct dice 
     round->n_threads = 1 + roll(dice, 4);
     round->n_callers = 1 + roll(dice, ROUND_MAX_CALLERS);
     round->is_held = one_in(dice, 3);
+    round->keeps = one_in(dice, 2);
     for (unsigned i = 0; i < round->n_entries; i++)
         draw_entry(mix, dice, round, i, &round->entries[i]);
 }

@@ -100,7 +100,9 @@ struct round {
     bitnet_thread_pool_options pool_options;
     unsigned n_threads; /* that compute */
     unsigned n_callers;
-    bool is_held; /* all callers come before the first step */
+    bool is_held;             /* all callers come before the first step */
+    bool keeps;               /* requests may keep logits, which takes the whole head */
+    uint64_t n_two_pass_rows; /* of logits, once it has been played */
     unsigned n_entries;
     struct entry entries[ROUND_REQUESTS];
 

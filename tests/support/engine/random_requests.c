@@ -12,8 +12,6 @@
 
 #include <cmocka.h>
 
-#include "support/gguf_builder.h"
-
 enum { PAGE = 32 };
 
 static const char *const grammar_texts[RANDOM_N_GRAMMARS] = {
@@ -168,15 +166,21 @@ void describe_request(const struct random_request *request, char *text, size_t n
 
 /* ---- a model --------------------------------------------------------------------- */
 
-bitnet_model *load_small_model(void)
+bitnet_model *load_small_model(bitnet_head_copy head_copy)
 {
     struct gguf_tiny_options options = gguf_tiny_options_default();
     options.n_layers = 2;
     options.n_ctx = 256;
     options.has_all_bytes = true;
+    return load_tiny_model(&options, head_copy);
+}
+
+bitnet_model *load_tiny_model(const struct gguf_tiny_options *options,
+                              bitnet_head_copy head_copy)
+{
     struct gguf_builder builder;
     gguf_begin(&builder);
-    gguf_tiny_model(&builder, &options);
+    gguf_tiny_model(&builder, options);
     size_t n_bytes;
     uint8_t *bytes = gguf_end(&builder, &n_bytes);
 
@@ -187,7 +191,9 @@ bitnet_model *load_small_model(void)
     assert_true(gguf_write_file(path, bytes, n_bytes));
     free(bytes);
     bitnet_model *model;
-    const bitnet_status status = bitnet_model_load(path, NULL, &model);
+    bitnet_model_options model_options = bitnet_model_options_default();
+    model_options.head_copy = head_copy;
+    const bitnet_status status = bitnet_model_load(path, &model_options, &model);
     remove(path); /* the mapping outlives the name */
     if (status != BITNET_OK) fail_msg("%s", bitnet_last_error());
     return model;

@@ -21,6 +21,7 @@
 #include <bitnet/model.h>
 
 #include "support/dice.h"
+#include "support/gguf_builder.h"
 
 enum {
     RANDOM_N_FAMILIES = 4,
@@ -67,6 +68,10 @@ void describe_request(const struct random_request *request, char *text, size_t n
 
 /* A model of random weights with two layers, 259 tokens and a context of 256, which
  * takes some microseconds for a row; made in a file that is gone again. */
-bitnet_model *load_small_model(void);
+bitnet_model *load_small_model(bitnet_head_copy head_copy);
+
+/* Likewise any tiny model. */
+bitnet_model *load_tiny_model(const struct gguf_tiny_options *options,
+                              bitnet_head_copy head_copy);
 
 #endif

@@ -24,7 +24,7 @@ static bitnet_model_info info;
 static int set_up(void **state)
 {
     (void)state;
-    model = load_small_model();
+    model = load_small_model(BITNET_HEAD_COPY_ALWAYS);
     info.struct_size = sizeof(info);
     return bitnet_model_get_info(model, &info) == BITNET_OK ? 0 : -1;
 }

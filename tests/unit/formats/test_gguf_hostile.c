@@ -296,16 +296,21 @@ static void types_that_are_known_but_not_read_are_named(void **state)
         size_t n_bytes;
         const char *sentence;
     } CASES[] = {
-        {2, 144, "bad: tensor t: is of type 2 (Q4_0), expected F32, F16, BF16 or I2_S"},
-        {8, 272, "is of type 8 (Q8_0)"},
-        {14, 210, "is of type 14 (Q6_K)"},
+        {2, 144,
+         "bad: tensor t: is of type 2 (Q4_0), expected F32, F16, BF16, Q8_0, Q6_K or "
+         "I2_S"},
+        {9, 288, "is of type 9 (Q8_1)"},
+        {12, 144, "is of type 12 (Q4_K)"},
         {34, 54,
-         "is of type 34 (TQ1_0), expected F32, F16, BF16 or I2_S; export the model "
+         "is of type 34 (TQ1_0), expected F32, F16, BF16, Q8_0, Q6_K or I2_S; export "
+         "the model "
          "again as I2_S"},
         {35, 66, "is of type 35 (TQ2_0)"},
-        {38, 0, "(TL1), expected F32, F16, BF16 or I2_S; its layout depends on"},
+        {38, 0,
+         "(TL1), expected F32, F16, BF16, Q8_0, Q6_K or I2_S; its layout depends on"},
         {39, 0, "(TL2 or MXFP4)"},
-        {134, 54, "(IQ1_BN), expected F32, F16, BF16 or I2_S; it is ik_llama.cpp's"},
+        {134, 54,
+         "(IQ1_BN), expected F32, F16, BF16, Q8_0, Q6_K or I2_S; it is ik_llama.cpp's"},
         {135, 68, "(IQ2_BN)"},
         {335, 68, "(IQ2_BN_R4)"},
     };
@@ -351,6 +356,12 @@ static void rows_that_are_no_whole_blocks_are_refused(void **state)
     assert_broken(&builder,
                   "bad: tensor t: rows of 128 elements, expected a multiple of "
                   "TQ2_0's 256");
+    gguf_begin(&builder);
+    gguf_tensor(&builder, "t", BNI_TENSOR_Q6_K, 1, (const uint64_t[]){3200}, NULL,
+                13 * 210);
+    assert_broken(&builder,
+                  "bad: tensor t: rows of 3200 elements, expected a multiple of "
+                  "Q6_K's 256");
     gguf_begin(&builder);
     gguf_tensor(&builder, "t", BNI_TENSOR_I2_S, 2, (const uint64_t[]){100, 1}, NULL,
                 64);

@@ -63,6 +63,7 @@ static inline __m512i emulated_madd_epi16(__m512i a, __m512i b)
 #define bni_avx512_dense_matmul_f32 bni_avx512_emulated_dense_matmul_f32
 #define bni_avx512_dense_matmul_f16 bni_avx512_emulated_dense_matmul_f16
 #define bni_avx512_dense_matmul_bf16 bni_avx512_emulated_dense_matmul_bf16
+#define bni_avx512_coarse_matmul bni_avx512_emulated_coarse_matmul
 #define bni_avx512_silu_mul bni_avx512_emulated_silu_mul
 #define bni_avx512_attention_block bni_avx512_emulated_attention_block
 #define bni_kernels_avx512vnni bni_kernels_avx512vnni_emulated

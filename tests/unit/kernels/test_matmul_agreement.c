@@ -2,7 +2,8 @@
 /*
  * test_matmul_agreement.c - every table's matrix products against the scalar ones,
  * to the bit: shapes that leave every kind of remainder, sub-ranges of rows,
- * weights at odd addresses, and sums chosen to overflow what is too narrow.
+ * weights at odd addresses, and sums chosen to overflow what is too narrow. Ternary,
+ * dense, and the coarse ones of the output head.
  */
 #include "tables.h"
 
@@ -149,9 +150,13 @@ static void check_dense(struct random *random, const struct dense_case *c)
 {
     const size_t size = c->type == BNI_DENSE_F32 ? 4 : 2;
     const size_t n_weights = c->n_rows * c->n_cols;
-    uint8_t *block = make_buffer(n_weights * size + 1);
+    const size_t n_bytes = bni_dense_bytes(c->type, n_weights);
+    uint8_t *block = make_buffer(n_bytes + 1);
     uint8_t *weights = block + 1;
-    for (size_t i = 0; i < n_weights; i++) {
+    const bool has_blocks = c->type >= BNI_DENSE_Q8_0;
+    for (size_t i = 0; has_blocks && i < n_bytes; i++)
+        weights[i] = (uint8_t)random_bits(random);
+    for (size_t i = 0; !has_blocks && i < n_weights; i++) {
         /* Any bits of 16 are values worth trying, infinities and NaN too, in the
          * wild runs; otherwise of a size whose sums stay finite. */
         const float value = random_float(random, c->values);
@@ -197,21 +202,29 @@ static void check_dense(struct random *random, const struct dense_case *c)
     free(block);
 }
 
+/* Columns come in multiples of it. */
+static size_t unit_of(enum bni_dense_type type)
+{
+    if (type == BNI_DENSE_Q8_0) return BNI_Q8_0_BLOCK;
+    return type == BNI_DENSE_Q6_K ? BNI_Q6_K_BLOCK : 16;
+}
+
 static void dense_products_agree_for_every_type_and_shape(void **state)
 {
     (void)state;
     struct random random = random_start();
     for (int type = 0; type < BNI_DENSE_N_TYPES; type++) {
         const enum bni_dense_type t = (enum bni_dense_type)type;
+        const size_t unit = unit_of(t);
         for (size_t n_x = 1; n_x <= 17; n_x++)
-            check_dense(&random,
-                        &(struct dense_case){t, 7, 0, 7, 48, n_x, VALUES_ORDINARY});
+            check_dense(&random, &(struct dense_case){t, 7, 0, 7, 3 * unit, n_x,
+                                                      VALUES_ORDINARY});
         for (size_t begin = 0; begin < 3; begin++)
             for (size_t end = begin; end <= begin + 6; end++)
-                check_dense(&random, &(struct dense_case){t, 9, begin, end, 16, 3,
+                check_dense(&random, &(struct dense_case){t, 9, begin, end, unit, 3,
                                                           VALUES_ORDINARY});
         check_dense(&random,
-                    &(struct dense_case){t, 70, 1, 69, 160, 5, VALUES_ORDINARY});
+                    &(struct dense_case){t, 70, 1, 69, 10 * unit, 5, VALUES_ORDINARY});
         check_dense(&random,
                     &(struct dense_case){t, 3, 0, 3, 2560, 2, VALUES_ORDINARY});
     }
@@ -225,8 +238,97 @@ static void dense_products_agree_on_wild_values(void **state)
         for (int values = 0; values < N_VALUES; values++)
             for (size_t n_x = 1; n_x <= 5; n_x++)
                 check_dense(&random,
-                            &(struct dense_case){(enum bni_dense_type)type, 5, 0, 5, 64,
+                            &(struct dense_case){(enum bni_dense_type)type, 5, 0, 5,
+                                                 4 * unit_of((enum bni_dense_type)type),
                                                  n_x, (enum values)values});
+}
+
+struct coarse_case {
+    size_t n_rows;
+    size_t row_begin;
+    size_t row_end;
+    size_t n_cols;
+    size_t n_x;
+    bool is_extreme; /* all as large as allowed, of signs by row */
+};
+
+static void check_coarse(struct random *random, const struct coarse_case *c)
+{
+    const size_t n_codes = c->n_rows * c->n_cols;
+    const size_t n_q = c->n_x * c->n_cols;
+    const size_t fits = INT32_MAX / (127 * c->n_cols);
+    const int limit = fits < INT16_MAX ? (int)fits : INT16_MAX;
+    int8_t *code_block = make_buffer(n_codes + 1);
+    int8_t *codes = code_block + 1; /* no alignment at all */
+    int16_t *q = make_buffer(n_q * sizeof(*q));
+    for (size_t i = 0; i < n_codes; i++)
+        codes[i] = c->is_extreme ? (i / c->n_cols % 2 == 0 ? 127 : -127)
+                                 : (int8_t)((int)random_below(random, 255) - 127);
+    for (size_t i = 0; i < n_q; i++)
+        q[i] = c->is_extreme
+                   ? (int16_t)(i / c->n_cols % 3 == 0 ? -limit : limit)
+                   : (int16_t)((int)random_below(random, 2u * (unsigned)limit + 1) -
+                               limit);
+    float *scales = random_floats(random, c->n_rows, VALUES_ORDINARY);
+    float *steps = random_floats(random, c->n_x, VALUES_ORDINARY);
+    if (c->n_x > 2) steps[1] = 0x1p-140f;
+
+    const size_t out_stride = c->n_rows + 3;
+    const size_t n_out = c->n_x * out_stride;
+    struct bni_coarse_args args = {
+        .codes = codes,
+        .scales = scales,
+        .n_cols = c->n_cols,
+        .q = q,
+        .steps = steps,
+        .n_x = c->n_x,
+        .out_stride = out_stride,
+    };
+    float *expected = untouched_floats(n_out);
+    args.out = expected;
+    bni_kernels_scalar.coarse_matmul(&args, c->row_begin, c->row_end);
+
+    FOR_EACH_TABLE(table)
+    {
+        float *got = untouched_floats(n_out);
+        args.out = got;
+        table->coarse_matmul(&args, c->row_begin, c->row_end);
+        assert_same_floats(expected, got, n_out,
+                           "%s: %zu columns, rows %zu to %zu, n_x %zu", table->name,
+                           c->n_cols, c->row_begin, c->row_end, c->n_x);
+        free(got);
+    }
+    free(expected);
+    free(steps);
+    free(scales);
+    free(q);
+    free(code_block);
+}
+
+static void coarse_products_agree_for_every_shape(void **state)
+{
+    (void)state;
+    struct random random = random_start();
+    for (size_t n_x = 1; n_x <= 17; n_x++)
+        check_coarse(&random, &(struct coarse_case){7, 0, 7, 48, n_x, false});
+    for (size_t begin = 0; begin < 4; begin++)
+        for (size_t end = begin; end <= begin + 9; end++)
+            check_coarse(&random, &(struct coarse_case){13, begin, end, 32, 5, false});
+    for (size_t n_cols = 16; n_cols <= 320; n_cols += 16)
+        for (size_t n_x = 1; n_x <= 4; n_x++)
+            check_coarse(&random, &(struct coarse_case){5, 0, 5, n_cols, n_x, false});
+    check_coarse(&random, &(struct coarse_case){131, 3, 130, 128, 1, false});
+    check_coarse(&random, &(struct coarse_case){3, 0, 3, 2560, 2, false});
+}
+
+static void the_largest_coarse_sums_do_not_overflow(void **state)
+{
+    (void)state;
+    struct random random = random_start();
+    static const size_t n_cols[] = {16, 512, 528, 2560, 8192, BNI_TERNARY_MAX_COLS};
+    for (size_t i = 0; i < sizeof(n_cols) / sizeof(n_cols[0]); i++)
+        for (size_t n_x = 1; n_x <= 4; n_x++)
+            check_coarse(&random, &(struct coarse_case){2, 0, 2, n_cols[i], n_x, true});
 }
 
 int main(void)
@@ -238,6 +340,8 @@ int main(void)
         cmocka_unit_test(the_largest_ternary_sums_do_not_overflow),
         cmocka_unit_test(dense_products_agree_for_every_type_and_shape),
         cmocka_unit_test(dense_products_agree_on_wild_values),
+        cmocka_unit_test(coarse_products_agree_for_every_shape),
+        cmocka_unit_test(the_largest_coarse_sums_do_not_overflow),
     };
     return cmocka_run_group_tests(tests, find_tables, NULL);
 }

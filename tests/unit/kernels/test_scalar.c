@@ -492,6 +492,55 @@ static void a_maximum_of_zeros_is_positive_zero(void **state)
     assert_int_equal(bni_float_bits(query.max), 0);
 }
 
+/* The examples of the formats' description. */
+static void a_block_of_q8_0_widens_to_its_values(void **state)
+{
+    (void)state;
+    static const uint8_t block[BNI_Q8_0_BYTES] = {0x08, 0x28, 0x81, 0x89, 0x91, 0x99,
+                                                  0xa1, 0xa9, 0xb1, 0xb9, 0xc0, 0xc8,
+                                                  0xd0, 0xd8, 0xe0, 0xe8, 0xf0, 0xf8,
+                                                  0x00, 0x08, 0x10, 0x18, 0x20, 0x28,
+                                                  0x30, 0x38, 0x40, 0x47, 0x4f, 0x57,
+                                                  0x5f, 0x67, 0x6f, 0x77};
+    float values[BNI_Q8_0_BLOCK];
+    bni_kernels_scalar.widen[BNI_DENSE_Q8_0](block, BNI_Q8_0_BLOCK, values);
+    for (int i = 0; i < BNI_Q8_0_BLOCK; i++) {
+        assert_true(values[i] == 0.031494140625f * (float)(int8_t)block[2 + i]);
+        assert_true(fabsf(values[i] - (float)(i - 16) * 0.25f) < 0.02f);
+    }
+}
+
+static void a_block_of_q6_k_widens_to_its_values(void **state)
+{
+    (void)state;
+    static const uint8_t low[16] = {0x55, 0x00, 0xbb, 0x66, 0x11, 0xcc, 0x77, 0x22,
+                                    0xdd, 0x88, 0x33, 0xee, 0x99, 0x44, 0xff, 0xaa};
+    static const uint8_t high[32] = {0x88, 0xdd, 0xdd, 0x22, 0x77, 0x77, 0x88, 0xdd,
+                                     0xdd, 0x22, 0x77, 0x77, 0x88, 0xdd, 0xdd, 0x22,
+                                     0x77, 0x88, 0x88, 0xdd, 0x22, 0x22, 0x77, 0x88,
+                                     0x88, 0xdd, 0x22, 0x22, 0x77, 0x88, 0x88, 0xdd};
+    static const struct {
+        int index;
+        float value;
+    } expected[] = {{0, 12.65625f},    {1, 7.5f},        {15, -4.6875f},
+                    {16, -8.3671875f}, {31, 2.390625f},  {32, -1.640625f},
+                    {64, 5.0625f},     {96, -0.234375f}, {127, 0.609375f},
+                    {128, -2.53125f},  {200, -1.125f},   {255, 15.234375f}};
+    uint8_t block[BNI_Q6_K_BYTES] = {0};
+    float values[BNI_Q6_K_BLOCK];
+    for (size_t i = 0; i < 8; i++) memcpy(block + 16 * i, low, sizeof(low));
+    for (size_t i = 0; i < 2; i++)
+        memcpy(block + BNI_Q6_K_HIGH + 32 * i, high, sizeof(high));
+    for (int i = 0; i < 16; i++) block[BNI_Q6_K_SCALES + i] = (uint8_t)(9 * i - 60);
+    block[BNI_Q6_K_D + 1] = 0x20;
+    bni_kernels_scalar.widen[BNI_DENSE_Q6_K](block, BNI_Q6_K_BLOCK, values);
+    for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++)
+        assert_true(values[expected[i].index] == expected[i].value);
+    for (int i = 0; i < BNI_Q6_K_BLOCK; i++)
+        assert_true(values[i] == 0.0078125f * (float)(9 * (i / 16) - 60) *
+                                     (float)((11 * i + 5) % 64 - 32));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -504,6 +553,8 @@ int main(void)
         cmocka_unit_test(sums_run_in_sixteen_lanes_and_fold_by_halves),
         cmocka_unit_test(products_are_fused),
         cmocka_unit_test(every_half_widens_to_its_value_and_back),
+        cmocka_unit_test(a_block_of_q8_0_widens_to_its_values),
+        cmocka_unit_test(a_block_of_q6_k_widens_to_its_values),
         cmocka_unit_test(floats_round_to_the_documented_halves),
         cmocka_unit_test(every_bfloat_is_the_upper_half_of_its_float),
         cmocka_unit_test(exp_is_within_two_ulps),

@@ -62,7 +62,7 @@ static void widen_agrees_for_all_bits(void **state)
     for (size_t i = 0; i < 65536; i++) all[i] = (uint16_t)i;
     float *expected = make_buffer(65536 * sizeof(*expected));
 
-    for (int type = 0; type < BNI_DENSE_N_TYPES; type++) {
+    for (int type = 0; type < BNI_DENSE_Q8_0; type++) {
         const size_t n = type == BNI_DENSE_F32 ? 65536 / 2 : 65536;
         bni_kernels_scalar.widen[type](all, n, expected);
         FOR_EACH_TABLE(table)
@@ -82,7 +82,7 @@ static void widen_agrees_for_every_remainder_at_odd_addresses(void **state)
 {
     (void)state;
     struct random random = random_start();
-    for (int type = 0; type < BNI_DENSE_N_TYPES; type++)
+    for (int type = 0; type < BNI_DENSE_Q8_0; type++)
         for (size_t n = 0; n <= 40; n++) {
             const size_t n_bytes = n * (type == BNI_DENSE_F32 ? 4 : 2);
             uint8_t *from = make_buffer(n_bytes + 1);
@@ -95,6 +95,32 @@ static void widen_agrees_for_every_remainder_at_odd_addresses(void **state)
                 float *got = untouched_floats(n + 1);
                 table->widen[type](from + 1, n, got);
                 assert_memory_equal(got, expected, (n + 1) * sizeof(*got));
+                free(got);
+            }
+            free(expected);
+            free(from);
+        }
+}
+
+/* Any bits, and so any factor: NaN is NaN. */
+static void widen_agrees_for_blocks_of_any_bits(void **state)
+{
+    (void)state;
+    struct random random = random_start();
+    for (int type = BNI_DENSE_Q8_0; type < BNI_DENSE_N_TYPES; type++)
+        for (size_t n = 0; n <= 8192; n += 256) {
+            const size_t n_bytes = bni_dense_bytes((enum bni_dense_type)type, n);
+            uint8_t *from = make_buffer(n_bytes + 1);
+            for (size_t i = 0; i <= n_bytes; i++)
+                from[i] = (uint8_t)random_bits(&random);
+            float *expected = untouched_floats(n + 1);
+            bni_kernels_scalar.widen[type](from + 1, n, expected);
+            FOR_EACH_TABLE(table)
+            {
+                float *got = untouched_floats(n + 1);
+                table->widen[type](from + 1, n, got);
+                assert_same_floats(expected, got, n + 1, "%s: type %d, %zu values",
+                                   table->name, type, n);
                 free(got);
             }
             free(expected);
@@ -464,6 +490,7 @@ int main(void)
         cmocka_unit_test(quantize_agrees_on_ties),
         cmocka_unit_test(widen_agrees_for_all_bits),
         cmocka_unit_test(widen_agrees_for_every_remainder_at_odd_addresses),
+        cmocka_unit_test(widen_agrees_for_blocks_of_any_bits),
         cmocka_unit_test(store_f16_agrees),
         cmocka_unit_test(store_f16_agrees_where_it_rounds),
         cmocka_unit_test(rms_norm_agrees),

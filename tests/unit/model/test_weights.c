@@ -239,11 +239,30 @@ static void wrong_types_are_refused_by_name(void **state)
                 NULL, 64);
     assert_refused(&builder, BITNET_ERROR_UNSUPPORTED_OPERATION,
                    "is of type I2_S, expected F32, F16 or BF16");
+    begin_without(&builder, "bitnet", "blk.0.attn_norm.weight");
+    gguf_tensor(&builder, "blk.0.attn_norm.weight", 8, 1, (const uint64_t[]){128}, NULL,
+                136);
+    assert_refused(&builder, BITNET_ERROR_UNSUPPORTED_OPERATION,
+                   "is of type Q8_0, expected F32, F16 or BF16");
     begin_without(&builder, "bitnet", "token_embd.weight");
     gguf_tensor(&builder, "token_embd.weight", I2_S, 2, (const uint64_t[]){128, 5},
                 NULL, 128 * 5 / 4 + 32);
     assert_refused(&builder, BITNET_ERROR_UNSUPPORTED_OPERATION,
                    "built: tensor token_embd.weight: is of type I2_S");
+}
+
+static void blocks_of_the_embedding_are_checked(void **state)
+{
+    (void)state;
+    struct gguf_builder builder;
+    begin_without(&builder, "bitnet", "token_embd.weight");
+    uint8_t blocks[5 * 4 * 34] = {0};
+    blocks[7 * 34 + 1] = 0x7C; /* infinity */
+    gguf_tensor(&builder, "token_embd.weight", 8, 2, (const uint64_t[]){128, 5}, blocks,
+                sizeof(blocks));
+    assert_refused(
+        &builder, BITNET_ERROR_MODEL_LOAD_FAILED,
+        "built: tensor token_embd.weight: the factor of block 7 is not finite");
 }
 
 static void a_code_of_3_anywhere_is_refused(void **state)
@@ -469,6 +488,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_weight_is_bound_where_it_lies),
+        cmocka_unit_test(blocks_of_the_embedding_are_checked),
         cmocka_unit_test(norms_of_every_dense_type_become_the_same_floats),
         cmocka_unit_test(an_untied_head_is_used_where_there_may_be_one),
         cmocka_unit_test(missing_tensors_are_named),

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * x86_avx2_head.c - the coarse product of the output head with 256-bit vectors.
+ *
+ * Eight-bit weights are widened to 16 bits as they are loaded, and multiplied with
+ * 16-bit activations, pairs of products being added in int32: nothing can saturate, so
+ * there is nothing to correct. The work is one widening for a tile of weights and two
+ * instructions for each row of activations that it meets, which is less than it takes
+ * to bring the weights from memory.
+ *
+ * Tiles and panels are those of x86_avx2_matmul.c.
+ */
+#include <assert.h>
+#include <immintrin.h>
+
+#include "base/size.h"
+#include "kernels/x86_avx2.h"
+
+/* The tile functions take the tile's shape as constants, which only pays off if each
+ * call becomes code of its own. */
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+enum { PANEL_ROWS = 32, MAX_TILE_ROWS = 4, MAX_TILE_X = 4 };
+
+/* Computes outputs m .. m + n_rows for activations i .. i + n_x. */
+ALWAYS_INLINE void coarse_tile(const struct bni_coarse_args *args, size_t m, size_t i,
+                               size_t n_rows, size_t n_x)
+{
+    const size_t n_cols = args->n_cols;
+    const int8_t *codes = args->codes + m * n_cols;
+    const int16_t *q = args->q + i * n_cols;
+    __m256i sums[MAX_TILE_ROWS][MAX_TILE_X];
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t j = 0; j < n_x; j++) sums[r][j] = _mm256_setzero_si256();
+
+    for (size_t k = 0; k < n_cols; k += 16) {
+        for (size_t r = 0; r < n_rows; r++) {
+            const __m256i w = _mm256_cvtepi8_epi16(
+                _mm_loadu_si128((const __m128i *)(codes + r * n_cols + k)));
+            for (size_t j = 0; j < n_x; j++) {
+                const __m256i x =
+                    _mm256_loadu_si256((const __m256i *)(q + j * n_cols + k));
+                sums[r][j] = _mm256_add_epi32(sums[r][j], _mm256_madd_epi16(w, x));
+            }
+        }
+    }
+
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t j = 0; j < n_x; j++)
+            args->out[(i + j) * args->out_stride + m + r] =
+                (float)bni_avx2_sum_of_int32(sums[r][j]) *
+                (args->scales[m + r] * args->steps[i + j]);
+}
+
+/* Computes outputs m .. m_end for n_x activations, in tiles of `tile_rows` rows. */
+ALWAYS_INLINE void coarse_rows(const struct bni_coarse_args *args, size_t m,
+                               size_t m_end, size_t i, size_t tile_rows, size_t n_x)
+{
+    for (; m_end - m >= tile_rows; m += tile_rows)
+        coarse_tile(args, m, i, tile_rows, n_x);
+    for (; m < m_end; m++) coarse_tile(args, m, i, 1, n_x);
+}
+
+void bni_avx2_coarse_matmul(const struct bni_coarse_args *args, size_t row_begin,
+                            size_t row_end)
+{
+    assert(args->n_cols % 16 == 0);
+
+    for (size_t m = row_begin; m < row_end; m += PANEL_ROWS) {
+        const size_t m_end = bni_size_min(m + PANEL_ROWS, row_end);
+        size_t i = 0;
+        for (; args->n_x - i >= 4; i += 4) coarse_rows(args, m, m_end, i, 2, 4);
+        switch (args->n_x - i) {
+        case 3: coarse_rows(args, m, m_end, i, 2, 3); break;
+        case 2: coarse_rows(args, m, m_end, i, 2, 2); break;
+        case 1: coarse_rows(args, m, m_end, i, 4, 1); break;
+        default: break;
+        }
+    }
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * x86_avx512_head.c - the coarse product of the output head with 512-bit vectors.
+ *
+ * As x86_avx2_head.c, twice as wide; for both AVX-512 tables, so without VNNI.
+ */
+#include <assert.h>
+#include <immintrin.h>
+
+#include "base/size.h"
+#include "kernels/x86_avx2.h"
+#include "kernels/x86_avx512.h"
+
+enum { COARSE_PANEL_ROWS = 32, COARSE_TILE_ROWS = 4, COARSE_TILE_X = 4 };
+
+/* Computes outputs m .. m + n_rows for activations i .. i + n_x: code of its own for
+ * each shape. */
+static inline __attribute__((always_inline)) void coarse_tile(
+    const struct bni_coarse_args *args, size_t m, size_t i, size_t n_rows, size_t n_x)
+{
+    const size_t n_cols = args->n_cols;
+    const int8_t *codes = args->codes + m * n_cols;
+    const int16_t *q = args->q + i * n_cols;
+    __m512i sums[COARSE_TILE_ROWS][COARSE_TILE_X];
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t j = 0; j < n_x; j++) sums[r][j] = _mm512_setzero_si512();
+
+    size_t k = 0;
+    for (; n_cols - k >= 32; k += 32) {
+        for (size_t r = 0; r < n_rows; r++) {
+            const __m512i w = _mm512_cvtepi8_epi16(
+                _mm256_loadu_si256((const __m256i *)(codes + r * n_cols + k)));
+            for (size_t j = 0; j < n_x; j++)
+                sums[r][j] =
+                    _mm512_add_epi32(sums[r][j],
+                                     _mm512_madd_epi16(w, _mm512_loadu_si512(
+                                                              q + j * n_cols + k)));
+        }
+    }
+
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t j = 0; j < n_x; j++) {
+            __m256i sum = _mm256_add_epi32(_mm512_castsi512_si256(sums[r][j]),
+                                           _mm512_extracti64x4_epi64(sums[r][j], 1));
+            if (k < n_cols) { /* the last 16 */
+                const __m256i w = _mm256_cvtepi8_epi16(
+                    _mm_loadu_si128((const __m128i *)(codes + r * n_cols + k)));
+                const __m256i x =
+                    _mm256_loadu_si256((const __m256i *)(q + j * n_cols + k));
+                sum = _mm256_add_epi32(sum, _mm256_madd_epi16(w, x));
+            }
+            args->out[(i + j) * args->out_stride + m + r] =
+                (float)bni_avx2_sum_of_int32(sum) *
+                (args->scales[m + r] * args->steps[i + j]);
+        }
+}
+
+static inline __attribute__((always_inline)) void coarse_rows(
+    const struct bni_coarse_args *args, size_t m, size_t m_end, size_t i, size_t n_x)
+{
+    for (; m_end - m >= COARSE_TILE_ROWS; m += COARSE_TILE_ROWS)
+        coarse_tile(args, m, i, COARSE_TILE_ROWS, n_x);
+    for (; m < m_end; m++) coarse_tile(args, m, i, 1, n_x);
+}
+
+void bni_avx512_coarse_matmul(const struct bni_coarse_args *args, size_t row_begin,
+                              size_t row_end)
+{
+    assert(args->n_cols % 16 == 0);
+
+    for (size_t m = row_begin; m < row_end; m += COARSE_PANEL_ROWS) {
+        const size_t m_end = bni_size_min(m + COARSE_PANEL_ROWS, row_end);
+        size_t i = 0;
+        for (; args->n_x - i >= 4; i += 4) coarse_rows(args, m, m_end, i, 4);
+        switch (args->n_x - i) {
+        case 3: coarse_rows(args, m, m_end, i, 3); break;
+        case 2: coarse_rows(args, m, m_end, i, 2); break;
+        case 1: coarse_rows(args, m, m_end, i, 1); break;
+        default: break;
+        }
+    }
+}
