@@ -14,7 +14,8 @@ TEST = ctest --parallel $(JOBS) --preset
 # some kernels; where we may, we turn that off for the run.
 NO_ASLR = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
-.PHONY: help run test build debug bench bench-threads bench-engine format format-check \
+.PHONY: help run test build debug bench bench-threads bench-engine bench-kernels \
+        count-instructions format format-check \
         lint tsan asan fuzz helgrind perturb soak coverage arm64 check install clean
 
 help: ## list the targets
@@ -34,6 +35,8 @@ help: ## list the targets
 	@echo 'make bench            the benchmarks'
 	@echo 'make bench-threads    our threads beside other pools, within five minutes'
 	@echo 'make bench-engine     one caller and many, shipped model and one of the 2B shape'
+	@echo 'make bench-kernels    each operation and whole steps beside the limits of the machine'
+	@echo 'make count-instructions  what each operation takes, under callgrind'
 	@echo 'make lint             clang: thread-safety analysis and clang-tidy'
 	@echo 'make format           clang-format over all sources; format-check only tells'
 	@echo 'make check            include rules, forbidden names, exports, headers'
@@ -112,6 +115,17 @@ bench-threads: ## the job queue and the compute team beside others
 
 bench-engine: build ## one caller and many; makes a model of 1.2 GB the first time
 	@$(BUILD) release --target bench-engine
+
+bench-kernels: ## each operation; makes a model of 1.2 GB the first time
+	@$(PACKAGES) build test
+	@cmake --preset release -DBITNET_TESTS=ON
+	@$(BUILD) release --target bench-kernels
+
+count-instructions: ## of the kernels' hot loops, as docs/performance.md has them
+	@$(PACKAGES) build test valgrind
+	@cmake --preset release -DBITNET_TESTS=ON
+	@$(BUILD) release --target bench_kernels
+	scripts/count_instructions.py build/release/bench/kernels/bench_kernels
 
 lint: ## what clang's analyses find
 	@$(PACKAGES) build test clang

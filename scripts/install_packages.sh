@@ -33,7 +33,7 @@ clang    clang-14            lock analysis at compile time, and the fuzzer
 clang    clang-tidy-14       finds suspicious code
 clang    clang-format-14     the one format of the sources
 clang    libclang-rt-14-dev  the fuzzer's own library
-valgrind valgrind            helgrind: lock order and data races
+valgrind valgrind            helgrind: lock order and data races; callgrind: instructions
 arm64    gcc-aarch64-linux-gnu  compiles for 64-bit ARM on another machine
 arm64    qemu-user           runs what it compiled
 arm64    libpcre2-dev:arm64  what the library and its tests link there

@@ -26,10 +26,10 @@
 #include <bitnet.h>
 
 #include "common/machine.h"
+#include "common/model_file.h"
 #include "common/report.h"
-#include "limits.h"
+#include "kernels/kernels.h"
 #include "load.h"
-#include "model_file.h"
 #include "results.h"
 
 const char bench_program[] = "bench_engine";
@@ -152,15 +152,6 @@ static void open_engine(const char *path, bitnet_model **model, bitnet_engine **
         bench_give_up("%s", bitnet_last_error());
 }
 
-/* Ternary products for one token, of all layers. */
-static uint64_t macs_of(const bitnet_model_info *info)
-{
-    const uint64_t n_query = (uint64_t)info->n_heads * info->head_dim;
-    const uint64_t n_key = (uint64_t)info->n_kv_heads * info->head_dim;
-    return info->n_layers * info->n_embd *
-           (2 * n_query + 2 * n_key + 3 * (uint64_t)info->n_ff);
-}
-
 /* Once to have the file in the page cache, and once to measure; the second stays. */
 static void measure_opening(struct bench_model *out, bitnet_model **model,
                             bitnet_engine **engine, bitnet_model_info *info)
@@ -178,7 +169,7 @@ static void measure_opening(struct bench_model *out, bitnet_model **model,
         bitnet_model_release(*model);
     }
     out->n_bytes = info->mapped_bytes;
-    out->macs_per_token = macs_of(info);
+    out->macs_per_token = bench_macs_per_token(info);
 }
 
 static void measure_model(const struct options *options,
@@ -227,6 +218,14 @@ static void prepare_models(const struct options *options, struct bench_results *
     }
 }
 
+/* Of the table that the engine will use. */
+static const char *kernels_name(void)
+{
+    const struct bni_kernels *kernels = bni_kernels_select();
+    if (kernels == NULL) bench_give_up("%s", bitnet_last_error());
+    return kernels->name;
+}
+
 static void measure_all(const struct options *options, struct bench_results *results)
 {
     struct progress progress = {.n_all = 1};
@@ -234,13 +233,12 @@ static void measure_all(const struct options *options, struct bench_results *res
     for (size_t i = 0; i < results->n_models; i++) {
         if (results->models[i].skipped == NULL) progress.n_all += n_steps_of(options);
     }
-    const uint64_t begin_ns = bench_now_ns();
-    const double foreign_s = bench_foreign_cpu_s();
+    bench_run_begin(&results->run, options->is_quick);
     struct bench_limits *limits = &results->limits;
     limits->n_threads[0] = 1;
     limits->n_threads[1] = bitnet_thread_manager_get_compute_threads();
     step(&progress, "this machine", "limits");
-    bench_measure_limits(limits, options->is_quick);
+    bench_measure_limits(limits, kernels_name(), options->is_quick);
     for (size_t i = 0; i < results->n_models; i++) {
         struct bench_model *model = &results->models[i];
         struct bench_effort effort =
@@ -252,16 +250,13 @@ static void measure_all(const struct options *options, struct bench_results *res
             measure_model(options, &effort, limits, model, &progress);
     }
     bench_show_progress(progress.n_all, progress.n_all, "done");
-    results->elapsed_s = (double)(bench_now_ns() - begin_ns) / 1e9;
-    results->n_foreign_cpus = (bench_foreign_cpu_s() - foreign_s) / results->elapsed_s;
-    if (results->n_foreign_cpus < 0) results->n_foreign_cpus = 0; /* ticks are coarse */
+    bench_run_end(&results->run);
 }
 
 int main(int argc, char **argv)
 {
     const struct options options = read_options(argc, argv);
     static struct bench_results results; /* with paths in it, large for a stack */
-    results.is_quick = options.is_quick;
     measure_all(&options, &results);
 
     bool is_good = true;

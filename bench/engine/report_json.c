@@ -3,9 +3,7 @@
  * report_json.c - the results for programs, not rounded.
  */
 #include <jansson.h>
-#include <unistd.h>
 
-#include "common/machine.h"
 #include "results.h"
 
 static json_t *latency_to_json(const struct bench_latency *latency)
@@ -104,38 +102,14 @@ static json_t *model_to_json(const struct bench_limits *limits,
     return object;
 }
 
-static json_t *limits_to_json(const struct bench_limits *limits)
-{
-    json_t *rows = json_array();
-    for (size_t team = 0; team < BENCH_N_TEAMS; team++) {
-        json_t *row = json_pack("{s:i, s:f}", "n_threads", (int)limits->n_threads[team],
-                                "read_gb_s", limits->read_gb_s[team]);
-        if (limits->peak_name != NULL) {
-            json_object_set_new(row, "peak", json_string(limits->peak_name));
-            json_object_set_new(row, "peak_gmac_s",
-                                json_real(limits->peak_gmac_s[team]));
-        }
-        json_array_append_new(rows, row);
-    }
-    return rows;
-}
-
 bool bench_write_json(FILE *file, const struct bench_results *results)
 {
-    char cpu[128];
-    bench_cpu_name(cpu, sizeof(cpu));
     json_t *models = json_array();
     for (size_t i = 0; i < results->n_models; i++)
         json_array_append_new(models,
                               model_to_json(&results->limits, &results->models[i]));
-    json_t *root =
-        json_pack("{s:s, s:I, s:s, s:b, s:f, s:f, s:o, s:o}", "cpu", cpu, "n_cpus",
-                  (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "compiler", __VERSION__,
-                  "is_quick", (int)results->is_quick, "elapsed_s", results->elapsed_s,
-                  "n_foreign_cpus", results->n_foreign_cpus, "limits",
-                  limits_to_json(&results->limits), "models", models);
-    const bool is_written = root != NULL && json_dumpf(root, file, JSON_INDENT(2)) == 0;
-    json_decref(root);
-    fputc('\n', file);
-    return is_written;
+    json_t *root = bench_run_to_json(&results->run);
+    json_object_set_new(root, "limits", bench_limits_to_json(&results->limits));
+    json_object_set_new(root, "models", models);
+    return bench_write_object(file, root);
 }

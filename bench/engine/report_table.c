@@ -3,24 +3,8 @@
  * report_table.c - the results for people.
  */
 #include <inttypes.h>
-#include <unistd.h>
 
-#include "common/machine.h"
 #include "results.h"
-
-static void write_limits(FILE *file, const struct bench_limits *limits)
-{
-    fputs("this machine at most\n", file);
-    for (size_t team = 0; team < BENCH_N_TEAMS; team++) {
-        fprintf(file, "  threads: %u, reading %.1f GB/s", limits->n_threads[team],
-                limits->read_gb_s[team]);
-        if (limits->peak_name != NULL)
-            fprintf(file, ", %s %.1f GMAC/s", limits->peak_name,
-                    limits->peak_gmac_s[team]);
-        fputc('\n', file);
-    }
-    fputc('\n', file);
-}
 
 /* A rate and, if there is a limit, which share of it that is. */
 static void write_rate(FILE *file, double rate, double limit)
@@ -113,17 +97,9 @@ static void write_model(FILE *file, const struct bench_results *results,
 
 void bench_write_table(FILE *file, const struct bench_results *results)
 {
-    char cpu[128];
-    bench_cpu_name(cpu, sizeof(cpu));
-    fprintf(file,
-            "%s, %ld CPUs, %u compute threads; %.0f s in all%s\n"
-            "others kept %.1f CPUs busy meanwhile%s\n\n",
-            cpu, sysconf(_SC_NPROCESSORS_ONLN),
-            results->limits.n_threads[BENCH_N_TEAMS - 1], results->elapsed_s,
-            results->is_quick ? "; --quick: the numbers mean nothing" : "",
-            results->n_foreign_cpus,
-            results->n_foreign_cpus > 0.2 ? ": not a quiet machine" : "");
-    write_limits(file, &results->limits);
+    const struct bench_limits *limits = &results->limits;
+    bench_run_write(file, &results->run, limits->n_threads[BENCH_N_TEAMS - 1]);
+    bench_write_limits(file, limits);
     for (size_t i = 0; i < results->n_models; i++)
         write_model(file, results, &results->models[i]);
 }

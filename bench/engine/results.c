@@ -14,14 +14,14 @@ const unsigned bench_callers[BENCH_N_CALLERS] = {1, 2, 4, 8, 16, 32};
 double bench_prefill_limit(const struct bench_limits *limits,
                            const struct bench_model *model, size_t team)
 {
-    return limits->peak_gmac_s[team] * 1e9 / (double)model->macs_per_token;
+    return limits->integer.g_per_s[team] * 1e9 / (double)model->macs_per_token;
 }
 
 double bench_decode_limit(const struct bench_limits *limits,
                           const struct bench_model *model, size_t team)
 {
     if (model->n_bytes < cached_bytes) return 0;
-    return limits->read_gb_s[team] * 1e9 / (double)model->n_bytes;
+    return limits->memory.g_per_s[team] * 1e9 / (double)model->n_bytes;
 }
 
 double bench_gain(const struct bench_model *model, size_t row)

@@ -14,8 +14,10 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "common/limits.h"
+#include "common/run.h"
+
 enum {
-    BENCH_N_TEAMS = 2, /* of one thread, and of as many as compute */
     BENCH_N_CALLERS = 6,
     BENCH_MAX_CALLERS = 32,
     BENCH_MAX_MODELS = 2,
@@ -23,14 +25,6 @@ enum {
 };
 
 extern const unsigned bench_callers[BENCH_N_CALLERS];
-
-/* What the machine does at most, with each number of threads. */
-struct bench_limits {
-    unsigned n_threads[BENCH_N_TEAMS];
-    double read_gb_s[BENCH_N_TEAMS];
-    const char *peak_name; /* the instructions; NULL: not known here */
-    double peak_gmac_s[BENCH_N_TEAMS];
-};
 
 /* The time from a call to its first token, and from each token to the next. */
 struct bench_latency {
@@ -68,9 +62,7 @@ struct bench_model {
 };
 
 struct bench_results {
-    bool is_quick;
-    double elapsed_s;
-    double n_foreign_cpus; /* kept busy by others meanwhile, on average */
+    struct bench_run run;
     struct bench_limits limits;
     size_t n_models;
     struct bench_model models[BENCH_MAX_MODELS];

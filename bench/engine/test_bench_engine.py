@@ -58,6 +58,9 @@ class BenchEngine(unittest.TestCase):
         report = self.report("--svg", chart, "--big", self.small_model())
         self.assertTrue(report["is_quick"])
         self.assert_are_numbers(report["limits"])
+        for limits in report["limits"]: # what each is a limit of
+            self.assertGreater(limits["memory_gb_s"], 0)
+            self.assertEqual({"n_threads", "names", *limits["names"]}, set(limits))
         shipped, big = report["models"]
         for model in (shipped, big):
             with self.subTest(model["id"]):

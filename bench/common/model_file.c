@@ -2,7 +2,7 @@
 /*
  * model_file.c - see model_file.h.
  */
-#include "model_file.h"
+#include "common/model_file.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -47,8 +47,7 @@ static bool run(const char *program, const char *path)
 const char *bench_provide_model(const char *path, const char *synth_program,
                                 bool is_quick)
 {
-    if (path == NULL)
-        return "no file is named; --big FILE names one, or where to make it";
+    if (path == NULL) return "no file is named to read it from, or to make it";
     if (access(path, R_OK) == 0) return NULL;
     if (is_quick) return "the file is not there, and --quick makes none";
     if (synth_program == NULL)
@@ -56,4 +55,12 @@ const char *bench_provide_model(const char *path, const char *synth_program,
     if (free_bytes_beside(path) < needed_bytes)
         return "the file is not there, and there is less than 3 GB of room to make it";
     return run(synth_program, path) ? NULL : "making the file failed; see above";
+}
+
+uint64_t bench_macs_per_token(const bitnet_model_info *info)
+{
+    const uint64_t n_query = (uint64_t)info->n_heads * info->head_dim;
+    const uint64_t n_key = (uint64_t)info->n_kv_heads * info->head_dim;
+    return info->n_layers * info->n_embd *
+           (2 * n_query + 2 * n_key + 3 * (uint64_t)info->n_ff);
 }

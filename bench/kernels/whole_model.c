@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * whole_model.c - see whole_model.h.
+ *
+ * A step is one forward pass, as the engine makes it: one token that is generated, or as
+ * many of a prompt as the engine's step has, of which the last gets logits. The time of
+ * neither depends on what the tokens before were, only on how many there are: so these
+ * are not read, which would take minutes, but their keys and values are filled in with
+ * one number. Pages, kernels and the order of all work are the real ones.
+ */
+#include "whole_model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <bitnet/model.h>
+
+#include "common/machine.h"
+#include "common/model_file.h"
+#include "common/parts.h"
+#include "common/report.h"
+#include "engine/forward.h"
+
+enum {
+    N_PROMPT = 128, /* tokens of a prompt in a step of the engine, by default */
+    MAX_ROUNDS = 32,
+    /* Any byte that makes a small number of halves, and of bytes. */
+    FILLER = 0x2d,
+};
+
+static const uint32_t contexts[BENCH_N_CONTEXTS] = {0, 512, 2048, 4096};
+
+/* Of each step there are rounds until the time is over; the median counts. */
+static const uint64_t full_budget_ns = UINT64_C(1000000000);
+
+struct machinery {
+    bitnet_model *model;
+    struct bni_kv_cache cache;
+    struct bni_rope_table rope;
+    struct bni_workspace workspace;
+    struct bni_forward forward;
+    uint32_t *pages;
+    struct bni_team *teams[BENCH_N_TEAMS];
+};
+
+static void check(bitnet_status status)
+{
+    if (status != BITNET_OK) bench_give_up("%s", bitnet_last_error());
+}
+
+static void open_model(struct machinery *m, const char *path,
+                       const struct bni_kernels *kernels, const unsigned *n_threads)
+{
+    const uint32_t n_positions = contexts[BENCH_N_CONTEXTS - 1] + N_PROMPT;
+    const uint32_t n_pages = bni_kv_pages_for(n_positions);
+    bitnet_model_options options = bitnet_model_options_default();
+    options.head_copy =
+        BITNET_HEAD_COPY_NEVER; /* a pass multiplies with the head itself */
+    check(bitnet_model_load(path, &options, &m->model));
+    const struct bni_hparams *hp = &m->model->hparams;
+    check(bni_kv_cache_init(&m->cache, hp, n_pages));
+    check(bni_rope_table_init(&m->rope, hp, m->model->rope_factors, n_positions));
+    check(bni_workspace_init(&m->workspace, hp, N_PROMPT, 1));
+    m->pages = calloc(n_pages, sizeof(*m->pages));
+    if (m->pages == NULL) bench_give_up("out of memory");
+    for (uint32_t i = 0; i < n_pages; i++)
+        m->pages[i] = bni_kv_cache_take_page(&m->cache);
+    memset(m->cache.arena, FILLER, n_pages * bni_kv_page_bytes(hp));
+    m->forward = (struct bni_forward){
+        .model = m->model,
+        .kernels = kernels,
+        .rope = &m->rope,
+        .cache = &m->cache,
+        .workspace = &m->workspace,
+    };
+    for (size_t t = 0; t < BENCH_N_TEAMS; t++) m->teams[t] = bench_team(n_threads[t]);
+}
+
+static void close_model(struct machinery *m)
+{
+    for (size_t t = 0; t < BENCH_N_TEAMS; t++) bni_team_destroy(m->teams[t]);
+    free(m->pages);
+    bni_workspace_free(&m->workspace);
+    bni_rope_table_free(&m->rope);
+    bni_kv_cache_free(&m->cache);
+    bitnet_model_release(m->model);
+}
+
+/* Runs `n_tokens` after `n_context` and returns the seconds. */
+static double step_s(const struct machinery *m, size_t team, uint32_t n_context,
+                     uint32_t n_tokens)
+{
+    struct bni_row rows[N_PROMPT];
+    for (uint32_t i = 0; i < n_tokens; i++)
+        rows[i] = (struct bni_row){
+            .token = (bitnet_token)(i * 97 % m->model->hparams.n_vocab),
+            .position = n_context + i,
+            .pages = m->pages,
+            .wants_logits = i + 1 == n_tokens,
+        };
+    const uint64_t begin_ns = bench_now_ns();
+    bni_forward_run(&m->forward, m->teams[team], rows, n_tokens, NULL, NULL);
+    return (double)(bench_now_ns() - begin_ns) / 1e9;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a;
+    const double y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median_step_s(const struct machinery *m, size_t team, uint32_t n_context,
+                            uint32_t n_tokens, uint64_t budget_ns)
+{
+    const uint64_t begin_ns = bench_now_ns();
+    double s[MAX_ROUNDS];
+    size_t n = 0;
+    do s[n++] = step_s(m, team, n_context, n_tokens);
+    while (n < MAX_ROUNDS && bench_now_ns() - begin_ns < budget_ns);
+    qsort(s, n, sizeof(*s), by_value);
+    return s[n / 2];
+}
+
+/* What a step of `n_tokens` after `n_context` has to read and to compute. */
+static struct bench_work work_of(const bitnet_model *model, uint32_t n_context,
+                                 uint32_t n_tokens)
+{
+    const struct bni_hparams *hp = &model->hparams;
+    bitnet_model_info info = {.struct_size = sizeof(info)};
+    bitnet_model_get_info(model, &info);
+    const double n_macs = (double)bench_macs_per_token(&info);
+    const double n_head = (double)hp->n_vocab * hp->n_embd;
+    /* Each token meets the keys and the values of all before it, and its own. */
+    const double n_met = n_tokens * (n_context + (n_tokens + 1) / 2.0);
+    const double n_pages = bni_kv_pages_for(n_context + n_tokens);
+    return (struct bench_work){
+        .memory_bytes =
+            n_macs / 4 +
+            hp->n_vocab * (double)bni_dense_bytes(model->head.type, hp->n_embd) +
+            n_pages * (double)bni_kv_page_bytes(hp),
+        .n_integer = n_tokens * n_macs,
+        .n_float = n_head + n_met * 2.0 * hp->n_layers * hp->n_heads * hp->head_dim,
+    };
+}
+
+static void measure_steps(const struct machinery *m, const char *name,
+                          uint32_t n_tokens, uint64_t budget_ns,
+                          struct bench_list *list)
+{
+    for (size_t i = 0; i < BENCH_N_CONTEXTS; i++) {
+        struct bench_result *result = bench_list_add(list, name, "step", "MAC");
+        result->is_from_memory = true;
+        result->n_x = n_tokens;
+        result->n_context = contexts[i];
+        result->work = work_of(m->model, contexts[i], n_tokens);
+        for (size_t t = 0; t < BENCH_N_TEAMS; t++) {
+            bench_show_progress(i * BENCH_N_TEAMS + t, BENCH_N_CONTEXTS * BENCH_N_TEAMS,
+                                name);
+            result->s[t] = median_step_s(m, t, contexts[i], n_tokens, budget_ns);
+        }
+    }
+    bench_show_progress(1, 1, name);
+}
+
+void bench_measure_model(const char *path, const struct bni_kernels *kernels,
+                         const unsigned n_threads[BENCH_N_TEAMS], bool is_quick,
+                         struct bench_list *list)
+{
+    const uint64_t budget_ns = is_quick ? 0 : full_budget_ns;
+    struct machinery m;
+    open_model(&m, path, kernels, n_threads);
+    step_s(&m, 0, 0, 1); /* has the file's pages mapped */
+    measure_steps(&m, "decode", 1, budget_ns, list);
+    measure_steps(&m, "prefill", N_PROMPT, budget_ns, list);
+    close_model(&m);
+}
