@@ -159,8 +159,8 @@ static float to_float_above(double value)
 static void bound_row(const struct run *run, double length, double lost,
                       struct bni_coarse_row *row)
 {
-    const double n_roundings =
-        (double)(run->n_embd / 16 + 4); /* in a lane, and folds */
+    const size_t n_in_lane = run->n_embd / 16;
+    const double n_roundings = (double)n_in_lane + 4; /* and four folds */
     const double gamma = n_roundings * HALF_ULP / (1.0 - n_roundings * HALF_ULP);
     const double coarse = 5 * HALF_ULP * (length + lost); /* the first pass's own */
     row->per_residual = to_float_above((length + lost + coarse) * FLOAT_SLACK);
