@@ -5,7 +5,8 @@
  * A model is immutable once loaded: share one among any number of threads and
  * engines. Its weights stay in the file, mapped read-only, so processes that
  * load the same file share the memory too; only matrices with rows of certain
- * lengths are copied (bitnet_model_info.repacked_bytes). It is reference counted:
+ * lengths are copied (bitnet_model_info.repacked_bytes), and a large output head gets
+ * an eight-bit copy (bitnet_head_copy). It is reference counted:
  * an engine keeps its model alive, so releasing a model that is in use is safe.
  *
  * The file must not be changed or cut short while it is loaded: it is mapped, not

@@ -2,7 +2,7 @@
 /*
  * arm_neon_matmul.c - the matrix products for every 64-bit ARM.
  *
- * Both work on tiles and panels as x86_avx2_matmul.c explains, with 32 registers of
+ * Both work on tiles and panels as x86_ternary_panels.h explains, with 32 registers of
  * 128 bits for a tile's sums and what they are made of.
  */
 #include <assert.h>

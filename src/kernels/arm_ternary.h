@@ -4,7 +4,7 @@
  * differ: multiplying codes with activations and adding up.
  *
  * The work goes by tiles of rows of weights and rows of activations, eight sums at
- * most, in panels of rows, as x86_avx2_matmul.c explains. The codes of a tile are
+ * most, in panels of rows, as x86_ternary_panels.h explains. The codes of a tile are
  * unpacked once and meet all its activations.
  *
  * A product uses the codes 0..2 as they are and subtracts the sum of the activations

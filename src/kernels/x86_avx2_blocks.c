@@ -5,7 +5,7 @@
  *
  * A product widens a stretch of each row of a tile to floats, in a buffer that stays in
  * the first-level cache, and goes on as if the weights had been floats: the same 16
- * lanes in the same order. Tiles and panels are those of x86_avx2_matmul.c.
+ * lanes in the same order. Tiles and panels are those of x86_avx2_dense.c.
  *
  *     4 rows of blocks --widen--> 4 x 256 floats --fma--> sums of the tile
  */

@@ -8,7 +8,7 @@
  * instructions for each row of activations that it meets, which is less than it takes
  * to bring the weights from memory.
  *
- * Tiles and panels are those of x86_avx2_matmul.c.
+ * Tiles and panels are those of x86_avx2_dense.c.
  */
 #include <assert.h>
 #include <immintrin.h>
