@@ -257,5 +257,5 @@ int main(void)
         cmocka_unit_test(an_immediate_shutdown_finds_what_is_in_hands),
         cmocka_unit_test(the_accounts_are_exact_at_every_look),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, prepare_unwinder, NULL);
 }

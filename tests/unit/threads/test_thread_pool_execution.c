@@ -514,5 +514,5 @@ int main(void)
         POOL_TEST(resizing_loses_no_job),
         POOL_TEST(the_books_balance_at_every_instant),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, prepare_unwinder, NULL);
 }

@@ -610,5 +610,5 @@ int main(void)
         POOL_TEST(resizing_that_finds_no_thread_changes_nothing),
         POOL_TEST(nulls_are_refused),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, prepare_unwinder, NULL);
 }
