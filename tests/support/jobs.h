@@ -30,6 +30,23 @@ static inline int prepare_unwinder(void **state)
            pthread_join(thread, NULL) != 0;
 }
 
+/* Set-up and tear-down of a cmocka test that may hang if it fails. */
+static struct watchdog test_watchdog;
+
+static inline int start_watchdog(void **state)
+{
+    (void)state;
+    watchdog_start(&test_watchdog, "the test named last", 300);
+    return 0;
+}
+
+static inline int stop_watchdog(void **state)
+{
+    (void)state;
+    watchdog_stop(&test_watchdog);
+    return 0;
+}
+
 static inline bitnet_thread_pool *make_pool(uint32_t n_threads, uint32_t n_queue)
 {
     bitnet_thread_pool_options options = bitnet_thread_pool_options_default();
@@ -67,6 +84,14 @@ static inline bitnet_status count_job(void *arg)
 static inline void count_drop(void *arg)
 {
     count_job(arg);
+}
+
+/* With a last look at its accounting. */
+static inline void destroy_pool(bitnet_thread_pool *pool)
+{
+    const bitnet_thread_pool_stats stats = stats_of(pool);
+    assert_true(accounting_holds(&stats));
+    assert_int_equal(bitnet_thread_pool_destroy(pool), BITNET_OK);
 }
 
 /* Opens `entered` when it runs, and ends when `leave` opens. */

@@ -178,13 +178,6 @@ static void check_text(struct consumer *consumer, uint32_t max_tokens)
     bitnet_result_release(&alone);
 }
 
-static void destroy_pool(bitnet_thread_pool *pool)
-{
-    const bitnet_thread_pool_stats stats = stats_of(pool);
-    assert_true(accounting_holds(&stats));
-    assert_int_equal(bitnet_thread_pool_destroy(pool), BITNET_OK);
-}
-
 /* ---- what is delivered ------------------------------------------------------------------ */
 
 static void pieces_come_in_order_and_one_at_a_time_and_the_end_once(void **state)

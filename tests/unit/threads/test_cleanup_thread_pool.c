@@ -15,29 +15,18 @@
 #include "base/alloc.h"
 #include "support/jobs.h"
 
-enum { WATCHDOG_S = 120 };
-
-static struct watchdog dog;
 static uint64_t in_use_before;
 
-static int start_watchdog(void **state)
+static int start_watchdog_and_count(void **state)
 {
-    (void)state;
     in_use_before = bni_alloc_in_use();
-    watchdog_start(&dog, "a test of shutdown", WATCHDOG_S);
-    return 0;
+    return start_watchdog(state);
 }
 
 static int stop_watchdog_and_check_leaks(void **state)
 {
-    (void)state;
-    watchdog_stop(&dog);
+    stop_watchdog(state);
     return bni_alloc_in_use() == in_use_before ? 0 : 1;
-}
-
-static void destroy(bitnet_thread_pool *pool)
-{
-    assert_int_equal(bitnet_thread_pool_destroy(pool), BITNET_OK);
 }
 
 static void a_graceful_shutdown_runs_what_is_queued(void **state)
@@ -53,7 +42,7 @@ static void a_graceful_shutdown_runs_what_is_queued(void **state)
                      BITNET_OK);
     assert_int_equal(atomic_load(&count), 50);
     assert_int_equal(stats_of(pool).n_threads, 0);
-    destroy(pool);
+    destroy_pool(pool);
 }
 
 static void an_immediate_shutdown_drops_what_is_queued_once(void **state)
@@ -88,7 +77,7 @@ static void an_immediate_shutdown_drops_what_is_queued_once(void **state)
     assert_true(accounting_holds(&stats));
     assert_int_equal(stats.n_dropped, 10);
     assert_int_equal(stats.n_completed, 1);
-    destroy(pool);
+    destroy_pool(pool);
     assert_int_equal(atomic_load(&n_dropped), 10);
 }
 
@@ -117,7 +106,7 @@ static void an_immediate_shutdown_asks_what_runs_to_stop(void **state)
                                                  BITNET_NO_DEADLINE),
                      BITNET_OK);
     assert_int_equal(stats_of(pool).n_cancelled, 2);
-    destroy(pool);
+    destroy_pool(pool);
 }
 
 static void a_pool_that_is_shut_down_takes_no_jobs(void **state)
@@ -140,7 +129,7 @@ static void a_pool_that_is_shut_down_takes_no_jobs(void **state)
     assert_int_equal(bitnet_thread_pool_wait(pool), BITNET_OK);
     assert_null(job);
     assert_int_equal(atomic_load(&count), 0);
-    destroy(pool);
+    destroy_pool(pool);
 }
 
 /* A running job's own jobs belong to it: while draining they are still accepted. */
@@ -186,7 +175,7 @@ static void draining_includes_the_jobs_that_running_jobs_submit(void **state)
     assert_int_equal(bitnet_job_wait(job), BITNET_OK);
     assert_int_equal(atomic_load(&family.n_children), 5);
     bitnet_job_release(job);
-    destroy(family.pool);
+    destroy_pool(family.pool);
 }
 
 struct caller {
@@ -232,7 +221,7 @@ static void blocked_submitters_are_let_go(void **state)
             assert_int_equal(callers[i].status, BITNET_ERROR_SHUT_DOWN);
         }
         latch_count_down(&blocker.leave);
-        destroy(pool);
+        destroy_pool(pool);
         assert_int_equal(atomic_load(&count), 1);
     }
 }
@@ -269,7 +258,7 @@ static void several_threads_may_shut_down_at_once(void **state)
             assert_int_equal(callers[i].status, BITNET_OK);
         }
         assert_int_equal(atomic_load(&count), 8);
-        destroy(pool);
+        destroy_pool(pool);
     }
 }
 
@@ -305,7 +294,7 @@ static void a_pool_may_be_destroyed_while_others_wait_for_its_jobs(void **state)
         }
         latch_wait(&ready);
         latch_count_down(&blocker.leave);
-        destroy(pool);
+        destroy_pool(pool);
         for (int i = 0; i < 2; i++) {
             pthread_join(threads[i], NULL);
             assert_int_equal(callers[i].status, BITNET_OK);
@@ -335,11 +324,12 @@ static void a_job_may_destroy_another_pool(void **state)
     assert_int_equal(bitnet_job_wait(job), BITNET_OK);
     assert_int_equal(atomic_load(&count), 8);
     bitnet_job_release(job);
-    destroy(pool);
+    destroy_pool(pool);
 }
 
 #define POOL_TEST(test) \
-    cmocka_unit_test_setup_teardown(test, start_watchdog, stop_watchdog_and_check_leaks)
+    cmocka_unit_test_setup_teardown(test, start_watchdog_and_count, \
+                                    stop_watchdog_and_check_leaks)
 
 int main(void)
 {

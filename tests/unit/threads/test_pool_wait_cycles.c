@@ -15,29 +15,6 @@
 #include "support/jobs.h"
 #include "threads/pool.h"
 
-enum { WATCHDOG_S = 60 };
-
-static struct watchdog dog;
-
-static int start_watchdog(void **state)
-{
-    (void)state;
-    watchdog_start(&dog, "a test of waits for a pool's jobs", WATCHDOG_S);
-    return 0;
-}
-
-static int stop_watchdog(void **state)
-{
-    (void)state;
-    watchdog_stop(&dog);
-    return 0;
-}
-
-static void destroy(bitnet_thread_pool *pool)
-{
-    assert_int_equal(bitnet_thread_pool_destroy(pool), BITNET_OK);
-}
-
 /* A job that waits, for a job or for a pool, and what came of it. */
 struct attempt {
     struct latch may_begin;
@@ -105,8 +82,8 @@ static void jobs_that_came_later_may_wait_for_the_waiter(void **state)
     assert_int_equal(waiter.status, BITNET_OK);
     bitnet_job_release(later.job);
     bitnet_job_release(job);
-    destroy(a);
-    destroy(b);
+    destroy_pool(a);
+    destroy_pool(b);
 }
 
 static void jobs_that_came_before_may_not(void **state)
@@ -132,8 +109,8 @@ static void jobs_that_came_before_may_not(void **state)
                            "for a pool's jobs, one of which "));
     bitnet_job_release(earlier.job);
     bitnet_job_release(job);
-    destroy(a);
-    destroy(b);
+    destroy_pool(a);
+    destroy_pool(b);
 }
 
 static void the_circle_is_told_in_words(void **state)
@@ -161,8 +138,8 @@ static void the_circle_is_told_in_words(void **state)
     assert_int_equal(waiter.status, BITNET_OK);
     bitnet_job_release(earlier.job);
     bitnet_job_release(job);
-    destroy(a);
-    destroy(b);
+    destroy_pool(a);
+    destroy_pool(b);
 }
 
 /* A worker of `a` runs a job of `b`, whose queue is full; that waits for a job in `c`,
@@ -219,9 +196,9 @@ static void a_job_is_found_that_runs_on_a_worker_of_another_pool(void **state)
                 (here.for_pool.status == BITNET_ERROR_THREAD_SAFETY));
     bitnet_job_release(here.for_job.job);
     bitnet_job_release(job);
-    destroy(a);
-    destroy(b);
-    destroy(c);
+    destroy_pool(a);
+    destroy_pool(b);
+    destroy_pool(c);
 }
 
 #define POOL_TEST(test) \

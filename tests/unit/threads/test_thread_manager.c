@@ -19,22 +19,18 @@
 #include "base/topology.h"
 #include "support/jobs.h"
 
-enum { WATCHDOG_S = 120, N_THREADS = 8 };
+enum { N_THREADS = 8 };
 
-static struct watchdog dog;
-
-static int start_watchdog(void **state)
+static int set_up(void **state)
 {
-    (void)state;
-    watchdog_start(&dog, "a test of the thread manager", WATCHDOG_S);
+    start_watchdog(state);
     return bitnet_thread_manager_configure(NULL) == BITNET_OK ? 0 : 1;
 }
 
 static int clean_up(void **state)
 {
-    (void)state;
     const bitnet_status status = bitnet_thread_manager_cleanup();
-    watchdog_stop(&dog);
+    stop_watchdog(state);
     return status == BITNET_OK && bni_alloc_in_use() == 0 ? 0 : 1;
 }
 
@@ -405,8 +401,7 @@ static void refreshing_is_for_any_thread_at_any_time(void **state)
     assert_int_equal(atomic_load(&crowd.n_ran), atomic_load(&crowd.n_accepted));
 }
 
-#define MANAGER_TEST(test) \
-    cmocka_unit_test_setup_teardown(test, start_watchdog, clean_up)
+#define MANAGER_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, clean_up)
 
 int main(void)
 {

@@ -17,24 +17,6 @@
 #include "base/topology.h"
 #include "support/jobs.h"
 
-enum { WATCHDOG_S = 120 };
-
-static struct watchdog dog;
-
-static int start_watchdog(void **state)
-{
-    (void)state;
-    watchdog_start(&dog, "a test of thread pool creation", WATCHDOG_S);
-    return 0;
-}
-
-static int stop_watchdog(void **state)
-{
-    (void)state;
-    watchdog_stop(&dog);
-    return 0;
-}
-
 static void check_refused(const bitnet_thread_pool_options *options, const char *named)
 {
     bitnet_thread_pool *pool = NULL;

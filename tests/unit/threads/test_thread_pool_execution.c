@@ -16,29 +16,6 @@
 #include "base/alloc.h"
 #include "support/jobs.h"
 
-enum { WATCHDOG_S = 300 };
-
-static struct watchdog dog;
-
-static int start_watchdog(void **state)
-{
-    (void)state;
-    watchdog_start(&dog, "a test of thread pool execution", WATCHDOG_S);
-    return 0;
-}
-
-static int stop_watchdog(void **state)
-{
-    (void)state;
-    watchdog_stop(&dog);
-    return 0;
-}
-
-static void destroy(bitnet_thread_pool *pool)
-{
-    assert_int_equal(bitnet_thread_pool_destroy(pool), BITNET_OK);
-}
-
 static void every_job_runs_exactly_once(void **state)
 {
     (void)state;
@@ -54,7 +31,7 @@ static void every_job_runs_exactly_once(void **state)
     assert_int_equal(stats.n_completed, 500);
     assert_int_equal(stats.n_active, 0);
     assert_true(stats.max_queued >= 1 && stats.max_queued <= 7);
-    destroy(pool);
+    destroy_pool(pool);
 }
 
 struct order {
@@ -89,7 +66,7 @@ static void one_worker_keeps_the_order_of_submission(void **state)
     }
     assert_int_equal(bitnet_thread_pool_wait(pool), BITNET_OK);
     for (unsigned i = 0; i < 64; i++) assert_int_equal(order.numbers[i], i);
-    destroy(pool);
+    destroy_pool(pool);
 }
 
 static void a_full_queue_refuses_at_once_or_at_the_deadline(void **state)
@@ -125,7 +102,7 @@ static void a_full_queue_refuses_at_once_or_at_the_deadline(void **state)
     assert_int_equal(bitnet_thread_pool_wait(pool), BITNET_OK);
     assert_int_equal(atomic_load(&count), 2);
     assert_int_equal(atomic_load(&n_dropped), 0);
-    destroy(pool);
+    destroy_pool(pool);
 }
 
 struct late_submit {
@@ -166,7 +143,7 @@ static void a_submitter_sleeps_until_there_is_room(void **state)
     }
     assert_int_equal(bitnet_thread_pool_wait(pool), BITNET_OK);
     assert_int_equal(atomic_load(&order.n_noted), 4);
-    destroy(pool);
+    destroy_pool(pool);
 }
 
 static void a_handle_tells_what_becomes_of_its_job(void **state)
@@ -199,7 +176,7 @@ static void a_handle_tells_what_becomes_of_its_job(void **state)
     /* The other handle outlives the pool. */
     bitnet_job *same = bitnet_job_retain(second);
     bitnet_job_release(second);
-    destroy(pool);
+    destroy_pool(pool);
     assert_int_equal(bitnet_job_wait(same), BITNET_OK);
     assert_false(bitnet_job_cancel(same));
     bitnet_job_release(same);
@@ -232,7 +209,7 @@ static void a_cancelled_job_never_runs_and_is_dropped_once(void **state)
     assert_int_equal(stats.n_cancelled, 1);
     assert_int_equal(stats.n_completed, 3);
     for (int i = 0; i < 3; i++) bitnet_job_release(jobs[i]);
-    destroy(pool);
+    destroy_pool(pool);
 }
 
 static bitnet_status run_until_told(void *arg)
@@ -258,7 +235,7 @@ static void a_running_job_is_asked_to_stop(void **state)
     assert_string_equal(bitnet_last_error(), "stopped half way");
     assert_int_equal(stats_of(pool).n_cancelled, 1);
     bitnet_job_release(job);
-    destroy(pool);
+    destroy_pool(pool);
 }
 
 /* A job that submits another one of its kind, for as long as it is told to. */
@@ -287,7 +264,7 @@ static void a_wait_is_for_the_jobs_before_it_only(void **state)
     for (int i = 0; i < 20; i++)
         assert_int_equal(bitnet_thread_pool_wait(pool), BITNET_OK);
     atomic_store(&chain.n_left, 0);
-    destroy(pool);
+    destroy_pool(pool);
 }
 
 static void waiting_gives_up_at_the_deadline(void **state)
@@ -301,7 +278,7 @@ static void waiting_gives_up_at_the_deadline(void **state)
     assert_non_null(strstr(bitnet_last_error(), "1 jobs"));
     latch_count_down(&blocker.leave);
     assert_int_equal(bitnet_thread_pool_wait(pool), BITNET_OK);
-    destroy(pool);
+    destroy_pool(pool);
 }
 
 static void submitting_without_a_handle_allocates_nothing(void **state)
@@ -317,7 +294,7 @@ static void submitting_without_a_handle_allocates_nothing(void **state)
                          BITNET_OK);
     assert_int_equal(bni_alloc_in_use(), before);
     latch_count_down(&blocker.leave);
-    destroy(pool);
+    destroy_pool(pool);
 }
 
 /* A job that submits itself into its own full queue: run at once, down to a limit. */
@@ -368,7 +345,7 @@ static void a_worker_runs_what_its_own_full_queue_has_no_room_for(void **state)
     assert_int_equal(stats.n_completed,
                      33); /* the first, 31 inside of it, the filler */
     assert_int_equal(stats.n_refused, 1);
-    destroy(pool);
+    destroy_pool(pool);
 }
 
 static void resizing_loses_no_job(void **state)
@@ -388,7 +365,7 @@ static void resizing_loses_no_job(void **state)
     assert_int_equal(atomic_load(&count), 700);
     assert_int_equal(bitnet_thread_pool_resize(pool, 100000),
                      BITNET_ERROR_INVALID_ARGUMENT);
-    destroy(pool);
+    destroy_pool(pool);
 }
 
 /* --- Stress: submitters, cancellers, and an observer who checks the books. --- */
@@ -490,7 +467,7 @@ static void the_books_balance_at_every_instant(void **state)
         assert_true(accounting_holds(&stats));
         assert_int_equal(stats.n_active, 0);
         assert_int_equal(stats.n_submitted, atomic_load(&stress.n_ended));
-        destroy(stress.pool);
+        destroy_pool(stress.pool);
     }
 }
 

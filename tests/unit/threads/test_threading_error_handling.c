@@ -22,29 +22,6 @@
 #include "threads/compute.h"
 #include "threads/pool.h"
 
-enum { WATCHDOG_S = 60 };
-
-static struct watchdog dog;
-
-static int start_watchdog(void **state)
-{
-    (void)state;
-    watchdog_start(&dog, "a test of waits that cannot end", WATCHDOG_S);
-    return 0;
-}
-
-static int stop_watchdog(void **state)
-{
-    (void)state;
-    watchdog_stop(&dog);
-    return 0;
-}
-
-static void destroy(bitnet_thread_pool *pool)
-{
-    assert_int_equal(bitnet_thread_pool_destroy(pool), BITNET_OK);
-}
-
 /* What a job saw, for the test to look at. */
 struct attempt {
     bitnet_thread_pool *pool;
@@ -82,7 +59,7 @@ static void a_job_that_waits_for_itself_is_refused(void **state)
     assert_non_null(strstr(attempt.message, "would never end: w-"));
     assert_non_null(strstr(attempt.message, "waits for a job that runs on w-"));
     bitnet_job_release(attempt.job);
-    destroy(pool);
+    destroy_pool(pool);
 }
 
 /* Jobs that wait for each other in a ring, each on its own worker. */
@@ -133,7 +110,7 @@ static void a_ring_of_waiting_jobs_is_broken_at_one_place(void **state)
     }
     assert_int_equal(n_refused, 1);
     for (int i = 0; i < N; i++) bitnet_job_release(jobs[i]);
-    destroy(pool);
+    destroy_pool(pool);
 }
 
 /* Submits a job to `pool` and waits for it. */
@@ -164,7 +141,7 @@ static void a_lone_worker_may_wait_for_a_job_it_submits(void **state)
         assert_int_equal(bitnet_job_wait(job), BITNET_OK);
         bitnet_job_release(job);
     }
-    destroy(pool);
+    destroy_pool(pool);
 }
 
 /* Two pools of one worker: A's job waits for B's, which waits for one queued in A. */
@@ -225,8 +202,8 @@ static void two_pools_cannot_starve_each_other(void **state)
         assert_non_null(
             strstr(inner_refused ? pools.inner.message : pools.outer.message,
                    "queued behind w-0"));
-        destroy(pools.a);
-        destroy(pools.b);
+        destroy_pool(pools.a);
+        destroy_pool(pools.b);
     }
 }
 
@@ -264,8 +241,8 @@ static void full_queues_that_wait_for_each_other_are_found(void **state)
     assert_int_equal(bitnet_thread_pool_wait(b), BITNET_OK);
     assert_true((from_a.status == BITNET_ERROR_THREAD_SAFETY) !=
                 (from_b.status == BITNET_ERROR_THREAD_SAFETY));
-    destroy(a);
-    destroy(b);
+    destroy_pool(a);
+    destroy_pool(b);
 }
 
 static bitnet_status wait_for_own_pool(void *arg)
@@ -308,7 +285,7 @@ static void a_worker_may_not_wait_for_or_end_its_own_pool(void **state)
     _Atomic unsigned count = 0;
     assert_int_equal(bitnet_thread_pool_submit(pool, count_job, &count, NULL, NULL),
                      BITNET_OK);
-    destroy(pool);
+    destroy_pool(pool);
     assert_int_equal(atomic_load(&count), 1);
 }
 
@@ -336,7 +313,7 @@ static void a_drop_function_may_not_wait_for_its_job_or_its_pool(void **state)
     assert_int_equal(attempt.status, BITNET_ERROR_THREAD_SAFETY);
     bitnet_job_release(attempt.job);
     latch_count_down(&blocker.leave);
-    destroy(pool);
+    destroy_pool(pool);
 }
 
 static void *block_where_it_is_forbidden(void *arg)
@@ -380,7 +357,7 @@ static void a_scheduler_thread_may_not_block(void **state)
     assert_int_equal(attempt.status, BITNET_ERROR_THREAD_SAFETY);
     assert_non_null(strstr(attempt.message, "scheduler thread"));
     bitnet_job_release(attempt.job);
-    destroy(pool);
+    destroy_pool(pool);
 }
 
 static bitnet_status exit_thread(void *arg)
@@ -409,7 +386,7 @@ static void a_job_that_exits_its_thread_has_failed_and_is_replaced(void **state)
     assert_true(accounting_holds(&stats));
     assert_int_equal(stats.n_failed, 10);
     assert_int_equal(stats.n_completed, 10);
-    destroy(pool);
+    destroy_pool(pool);
 }
 
 static bitnet_status wait_for_an_exiting_job(void *arg)
@@ -436,7 +413,7 @@ static void an_exit_ends_the_jobs_around_it_too(void **state)
     bitnet_job_release(job);
     assert_int_equal(bitnet_thread_pool_wait(pool), BITNET_OK);
     assert_int_equal(stats_of(pool).n_failed, 2);
-    destroy(pool);
+    destroy_pool(pool);
 }
 
 static bitnet_status exit_when_told(void *arg)
@@ -477,7 +454,7 @@ static void a_pool_that_loses_its_last_thread_lets_nobody_wait_for_ever(void **s
         const bitnet_thread_pool_stats stats = stats_of(pool);
         assert_true(accounting_holds(&stats));
         assert_int_equal(stats.n_threads, 1);
-        destroy(pool);
+        destroy_pool(pool);
     }
 }
 
@@ -537,7 +514,7 @@ static void a_pool_that_loses_its_last_thread_forgets_nobody_in_line(void **stat
     assert_int_equal(bitnet_thread_pool_wait(pool), BITNET_OK);
     assert_int_equal(atomic_load(&count), 1); /* dropped, like all the others */
     assert_int_equal(stats_of(pool).n_dropped, 1 + N);
-    destroy(pool);
+    destroy_pool(pool);
 }
 
 static void resizing_that_finds_no_thread_changes_nothing(void **state)
@@ -556,7 +533,7 @@ static void resizing_that_finds_no_thread_changes_nothing(void **state)
                              BITNET_OK);
         assert_int_equal(bitnet_thread_pool_wait(pool), BITNET_OK);
         assert_int_equal(atomic_load(&count), 8);
-        destroy(pool);
+        destroy_pool(pool);
         if (status == BITNET_OK && !was_asked) break;
         if (status != BITNET_OK) assert_int_equal(status, BITNET_ERROR_OUT_OF_MEMORY);
         assert_true(n < 100);
@@ -586,7 +563,7 @@ static void nulls_are_refused(void **state)
     assert_null(bitnet_job_retain(NULL));
     bitnet_job_release(NULL);
     assert_false(bitnet_job_cancel(NULL));
-    destroy(pool);
+    destroy_pool(pool);
 }
 
 #define POOL_TEST(test) \
