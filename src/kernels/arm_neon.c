@@ -272,6 +272,7 @@ const struct bni_kernels bni_kernels_neon = {
     .rope_adjacent = bni_neon_rope_adjacent,
     .store_f16 = bni_neon_store_f16,
     .attention_block = bni_neon_attention_block,
+    .attention_block_int8 = bni_neon_attention_block_int8,
     .relu2_mul = bni_neon_relu2_mul,
     .silu_mul = bni_neon_silu_mul,
     .add = bni_neon_add,

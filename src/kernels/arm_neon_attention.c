@@ -110,3 +110,13 @@ void bni_neon_attention_block(struct bni_attention_query *queries, size_t n_quer
 {
     for (size_t i = 0; i < n_queries; i++) attend(&queries[i], k, v, head_dim, scale);
 }
+
+/* Not written for NEON yet. */
+void bni_neon_attention_block_int8(struct bni_attention_query *queries,
+                                   size_t n_queries, const int8_t *k,
+                                   const float *k_factors, const int8_t *v,
+                                   const float *v_factors, size_t head_dim, float scale)
+{
+    bni_kernels_scalar.attention_block_int8(queries, n_queries, k, k_factors, v,
+                                            v_factors, head_dim, scale);
+}

@@ -177,6 +177,16 @@ struct bni_kernels {
                             const uint16_t *k, const uint16_t *v, size_t head_dim,
                             float scale);
 
+    /*
+     * The same with keys and values in int8, and a factor for each position's:
+     *   s[p]   = ((chain over d of fma(q[d], k[d][p])) * k_factors[p]) * scale
+     *   acc[d] = chain over p of fma(e[p] * v_factors[p], v[p][d])
+     */
+    void (*attention_block_int8)(struct bni_attention_query *queries, size_t n_queries,
+                                 const int8_t *k, const float *k_factors,
+                                 const int8_t *v, const float *v_factors,
+                                 size_t head_dim, float scale);
+
     /* out = (max(gate, 0)^2) * up, and out = (gate / (1 + exp(-gate))) * up. out may be
      * gate. */
     void (*relu2_mul)(const float *gate, const float *up, size_t n, float *out);

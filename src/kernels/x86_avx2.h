@@ -142,6 +142,11 @@ void bni_avx2_store_f16(const float *x, size_t n, uint16_t *out, size_t stride);
 void bni_avx2_attention_block(struct bni_attention_query *queries, size_t n_queries,
                               const uint16_t *k, const uint16_t *v, size_t head_dim,
                               float scale);
+void bni_avx2_attention_block_int8(struct bni_attention_query *queries,
+                                   size_t n_queries, const int8_t *k,
+                                   const float *k_factors, const int8_t *v,
+                                   const float *v_factors, size_t head_dim,
+                                   float scale);
 void bni_avx2_relu2_mul(const float *gate, const float *up, size_t n, float *out);
 void bni_avx2_silu_mul(const float *gate, const float *up, size_t n, float *out);
 void bni_avx2_add(float *x, const float *y, size_t n);
@@ -170,8 +175,10 @@ void bni_avx2_add(float *x, const float *y, size_t n);
             }, \
         .rms_norm = bni_avx2_rms_norm, .rope_neox = bni_avx2_rope_neox, \
         .rope_adjacent = bni_avx2_rope_adjacent, .store_f16 = bni_avx2_store_f16, \
-        .attention_block = bni_avx2_attention_block, .relu2_mul = bni_avx2_relu2_mul, \
-        .silu_mul = bni_avx2_silu_mul, .add = bni_avx2_add, \
+        .attention_block = bni_avx2_attention_block, \
+        .attention_block_int8 = bni_avx2_attention_block_int8, \
+        .relu2_mul = bni_avx2_relu2_mul, .silu_mul = bni_avx2_silu_mul, \
+        .add = bni_avx2_add, \
     }
 
 #endif

@@ -13,6 +13,9 @@
  *
  * Queries of one sequence's neighbouring rows see one position more each in the last
  * block. What all of them see is done together, the rest one by one.
+ *
+ * Half floats and int8 differ in how they are loaded; the factors of int8 are applied to
+ * scores and weights, of which there are few.
  */
 #include <assert.h>
 #include <immintrin.h>
@@ -32,29 +35,61 @@ enum { MAX_QUERIES = 4, SCORE_VECTORS = BNI_ATTENTION_BLOCK / 8, MAX_VECTORS = 4
 /* Of the queries of a tile: their scores, and then their weights. */
 typedef float block_floats[MAX_QUERIES][BNI_ATTENTION_BLOCK];
 
+/* How keys and values are stored: a constant of each call, like the tile's shape. */
+enum stored { HALF, INT8 };
+
+struct kv_block {
+    const void *k;
+    const void *v;
+    const float *k_factors; /* of INT8 */
+    const float *v_factors;
+    size_t head_dim;
+    float scale;
+};
+
+/* Loads eight values, widened. */
+ALWAYS_INLINE __m256 load(const void *from, size_t index, enum stored type)
+{
+    if (type == HALF) return bni_avx2_load_half((const uint16_t *)from + index);
+    const __m128i bytes =
+        _mm_loadl_epi64((const __m128i *)((const int8_t *)from + index));
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+}
+
+static inline float load_one(const void *from, size_t index, enum stored type)
+{
+    return type == HALF ? bni_widen_f16(((const uint16_t *)from)[index])
+                        : (float)((const int8_t *)from)[index];
+}
+
 /* Writes the scaled scores of all 32 positions, of which some may be no positions. */
 ALWAYS_INLINE void score(const struct bni_attention_query *queries, size_t n_queries,
-                         const uint16_t *k, size_t head_dim, float scale,
+                         const struct kv_block *block, enum stored type,
                          size_t n_vectors, block_floats scores)
 {
     for (size_t p = 0; p < BNI_ATTENTION_BLOCK; p += 8 * n_vectors) {
         __m256 sums[MAX_QUERIES][MAX_VECTORS];
         for (size_t i = 0; i < n_queries; i++)
             for (size_t j = 0; j < n_vectors; j++) sums[i][j] = _mm256_setzero_ps();
-        for (size_t d = 0; d < head_dim; d++) {
+        for (size_t d = 0; d < block->head_dim; d++) {
             __m256 keys[MAX_VECTORS];
             for (size_t j = 0; j < n_vectors; j++)
-                keys[j] = bni_avx2_load_half(k + d * BNI_ATTENTION_BLOCK + p + 8 * j);
+                keys[j] = load(block->k, d * BNI_ATTENTION_BLOCK + p + 8 * j, type);
             for (size_t i = 0; i < n_queries; i++) {
                 const __m256 q_d = _mm256_set1_ps(queries[i].q[d]);
                 for (size_t j = 0; j < n_vectors; j++)
                     sums[i][j] = _mm256_fmadd_ps(q_d, keys[j], sums[i][j]);
             }
         }
-        for (size_t i = 0; i < n_queries; i++)
-            for (size_t j = 0; j < n_vectors; j++)
-                _mm256_storeu_ps(scores[i] + p + 8 * j,
-                                 _mm256_mul_ps(sums[i][j], _mm256_set1_ps(scale)));
+        const __m256 scale = _mm256_set1_ps(block->scale);
+        for (size_t j = 0; j < n_vectors; j++)
+            for (size_t i = 0; i < n_queries; i++) {
+                __m256 sum = sums[i][j];
+                if (type == INT8)
+                    sum = _mm256_mul_ps(sum,
+                                        _mm256_loadu_ps(block->k_factors + p + 8 * j));
+                _mm256_storeu_ps(scores[i] + p + 8 * j, _mm256_mul_ps(sum, scale));
+            }
     }
 }
 
@@ -95,12 +130,20 @@ static float weigh(struct bni_attention_query *query, float scores[BNI_ATTENTION
     return correction;
 }
 
+/* The factors of the values go into the weights. */
+static void apply_factors(float weights[BNI_ATTENTION_BLOCK], const float *factors)
+{
+    for (size_t p = 0; p < BNI_ATTENTION_BLOCK; p += 8)
+        _mm256_storeu_ps(weights + p, _mm256_mul_ps(_mm256_loadu_ps(weights + p),
+                                                    _mm256_loadu_ps(factors + p)));
+}
+
 /* acc = acc * correction, and then the weighted values of the positions [p, p_end), for
  * `n_vectors` times eight channels from d on. */
 ALWAYS_INLINE void add_channels(const struct bni_attention_query *queries,
                                 size_t n_queries, block_floats weights,
-                                const float *corrections, const uint16_t *v,
-                                size_t head_dim, size_t p, size_t p_end, size_t d,
+                                const float *corrections, const struct kv_block *block,
+                                enum stored type, size_t p, size_t p_end, size_t d,
                                 size_t n_vectors)
 {
     __m256 sums[MAX_QUERIES][MAX_VECTORS];
@@ -111,7 +154,7 @@ ALWAYS_INLINE void add_channels(const struct bni_attention_query *queries,
     for (; p < p_end; p++) {
         __m256 values[MAX_VECTORS];
         for (size_t j = 0; j < n_vectors; j++)
-            values[j] = bni_avx2_load_half(v + p * head_dim + d + 8 * j);
+            values[j] = load(block->v, p * block->head_dim + d + 8 * j, type);
         for (size_t i = 0; i < n_queries; i++) {
             const __m256 weight = _mm256_set1_ps(weights[i][p]);
             for (size_t j = 0; j < n_vectors; j++)
@@ -126,55 +169,75 @@ ALWAYS_INLINE void add_channels(const struct bni_attention_query *queries,
 /* The same for all channels, tiles of `n_vectors` first. */
 ALWAYS_INLINE void add_values(const struct bni_attention_query *queries,
                               size_t n_queries, block_floats weights,
-                              const float *corrections, const uint16_t *v,
-                              size_t head_dim, size_t p, size_t p_end, size_t n_vectors)
+                              const float *corrections, const struct kv_block *block,
+                              enum stored type, size_t p, size_t p_end,
+                              size_t n_vectors)
 {
+    const size_t head_dim = block->head_dim;
     size_t d = 0;
     for (; head_dim - d >= 8 * n_vectors; d += 8 * n_vectors)
-        add_channels(queries, n_queries, weights, corrections, v, head_dim, p, p_end, d,
+        add_channels(queries, n_queries, weights, corrections, block, type, p, p_end, d,
                      n_vectors);
     for (; head_dim - d >= 8; d += 8)
-        add_channels(queries, n_queries, weights, corrections, v, head_dim, p, p_end, d,
+        add_channels(queries, n_queries, weights, corrections, block, type, p, p_end, d,
                      1);
     for (; d < head_dim; d++)
         for (size_t i = 0; i < n_queries; i++) {
             float value = queries[i].acc[d] * corrections[i];
             for (size_t n = p; n < p_end; n++)
-                value = fmaf(weights[i][n], bni_widen_f16(v[n * head_dim + d]), value);
+                value = fmaf(weights[i][n], load_one(block->v, n * head_dim + d, type),
+                             value);
             queries[i].acc[d] = value;
         }
 }
 
 ALWAYS_INLINE void attend(struct bni_attention_query *queries, size_t n_queries,
-                          const uint16_t *k, const uint16_t *v, size_t head_dim,
-                          float scale, size_t n_vectors)
+                          const struct kv_block *block, enum stored type,
+                          size_t n_vectors)
 {
     block_floats weights;
     float corrections[MAX_QUERIES];
     size_t n_common = BNI_ATTENTION_BLOCK;
-    score(queries, n_queries, k, head_dim, scale, n_vectors, weights);
+    score(queries, n_queries, block, type, n_vectors, weights);
     for (size_t i = 0; i < n_queries; i++) {
         const size_t n_positions = queries[i].n_positions;
         assert(n_positions >= 1 && n_positions <= BNI_ATTENTION_BLOCK);
         n_common = bni_size_min(n_common, n_positions);
         corrections[i] = weigh(&queries[i], weights[i]);
+        if (type == INT8) apply_factors(weights[i], block->v_factors);
     }
-    add_values(queries, n_queries, weights, corrections, v, head_dim, 0, n_common,
+    add_values(queries, n_queries, weights, corrections, block, type, 0, n_common,
                n_vectors);
     const float none = 1.0f; /* has been applied */
     for (size_t i = 0; i < n_queries; i++) {
         if (queries[i].n_positions > n_common)
-            add_values(&queries[i], 1, weights + i, &none, v, head_dim, n_common,
+            add_values(&queries[i], 1, weights + i, &none, block, type, n_common,
                        queries[i].n_positions, 4);
     }
+}
+
+ALWAYS_INLINE void attend_all(struct bni_attention_query *queries, size_t n_queries,
+                              const struct kv_block *block, enum stored type)
+{
+    size_t i = 0;
+    for (; n_queries - i >= 4; i += 4) attend(queries + i, 4, block, type, 2);
+    for (; n_queries - i >= 2; i += 2) attend(queries + i, 2, block, type, 4);
+    if (i < n_queries) attend(queries + i, 1, block, type, 4);
 }
 
 void bni_avx2_attention_block(struct bni_attention_query *queries, size_t n_queries,
                               const uint16_t *k, const uint16_t *v, size_t head_dim,
                               float scale)
 {
-    size_t i = 0;
-    for (; n_queries - i >= 4; i += 4) attend(queries + i, 4, k, v, head_dim, scale, 2);
-    for (; n_queries - i >= 2; i += 2) attend(queries + i, 2, k, v, head_dim, scale, 4);
-    if (i < n_queries) attend(queries + i, 1, k, v, head_dim, scale, 4);
+    const struct kv_block block = {k, v, NULL, NULL, head_dim, scale};
+    attend_all(queries, n_queries, &block, HALF);
+}
+
+void bni_avx2_attention_block_int8(struct bni_attention_query *queries,
+                                   size_t n_queries, const int8_t *k,
+                                   const float *k_factors, const int8_t *v,
+                                   const float *v_factors, size_t head_dim, float scale)
+{
+    const struct kv_block block = {k, v, k_factors, v_factors, head_dim, scale};
+    attend_all(queries, n_queries, &block, INT8);
 }

@@ -104,6 +104,11 @@ void bni_avx512_silu_mul(const float *gate, const float *up, size_t n, float *ou
 void bni_avx512_attention_block(struct bni_attention_query *queries, size_t n_queries,
                                 const uint16_t *k, const uint16_t *v, size_t head_dim,
                                 float scale);
+void bni_avx512_attention_block_int8(struct bni_attention_query *queries,
+                                     size_t n_queries, const int8_t *k,
+                                     const float *k_factors, const int8_t *v,
+                                     const float *v_factors, size_t head_dim,
+                                     float scale);
 
 /* The table of this name that multiplies ternary matrices so. */
 #define BNI_AVX512_TABLE(table_name, ternary) \
@@ -130,6 +135,7 @@ void bni_avx512_attention_block(struct bni_attention_query *queries, size_t n_qu
         .rms_norm = bni_avx2_rms_norm, .rope_neox = bni_avx2_rope_neox, \
         .rope_adjacent = bni_avx2_rope_adjacent, .store_f16 = bni_avx2_store_f16, \
         .attention_block = bni_avx512_attention_block, \
+        .attention_block_int8 = bni_avx512_attention_block_int8, \
         .relu2_mul = bni_avx2_relu2_mul, .silu_mul = bni_avx512_silu_mul, \
         .add = bni_avx2_add, \
     }

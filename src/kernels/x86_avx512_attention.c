@@ -24,33 +24,61 @@ enum { MAX_QUERIES = 4, SCORE_VECTORS = BNI_ATTENTION_BLOCK / 16, MAX_VECTORS = 
 /* Of the queries of a tile: their scores, and then their weights. */
 typedef float block_floats[MAX_QUERIES][BNI_ATTENTION_BLOCK];
 
-static inline __m512 load_half(const uint16_t *from)
+/* How keys and values are stored: a constant of each call, like the tile's shape. */
+enum stored { HALF, INT8 };
+
+struct kv_block {
+    const void *k;
+    const void *v;
+    const float *k_factors; /* of INT8 */
+    const float *v_factors;
+    size_t head_dim;
+    float scale;
+};
+
+/* Loads sixteen values, widened. */
+ALWAYS_INLINE __m512 load(const void *from, size_t index, enum stored type)
 {
-    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from));
+    if (type == HALF)
+        return _mm512_cvtph_ps(
+            _mm256_loadu_si256((const __m256i *)((const uint16_t *)from + index)));
+    const __m128i bytes =
+        _mm_loadu_si128((const __m128i *)((const int8_t *)from + index));
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+}
+
+static inline float load_one(const void *from, size_t index, enum stored type)
+{
+    return type == HALF ? bni_widen_f16(((const uint16_t *)from)[index])
+                        : (float)((const int8_t *)from)[index];
 }
 
 /* Writes the scaled scores of all 32 positions, of which some may be no positions. */
 ALWAYS_INLINE void score(const struct bni_attention_query *queries, size_t n_queries,
-                         const uint16_t *k, size_t head_dim, float scale,
+                         const struct kv_block *block, enum stored type,
                          block_floats scores)
 {
     __m512 sums[MAX_QUERIES][SCORE_VECTORS];
     for (size_t i = 0; i < n_queries; i++)
         for (size_t j = 0; j < SCORE_VECTORS; j++) sums[i][j] = _mm512_setzero_ps();
-    for (size_t d = 0; d < head_dim; d++) {
+    for (size_t d = 0; d < block->head_dim; d++) {
         __m512 keys[SCORE_VECTORS];
         for (size_t j = 0; j < SCORE_VECTORS; j++)
-            keys[j] = load_half(k + d * BNI_ATTENTION_BLOCK + 16 * j);
+            keys[j] = load(block->k, d * BNI_ATTENTION_BLOCK + 16 * j, type);
         for (size_t i = 0; i < n_queries; i++) {
             const __m512 q_d = _mm512_set1_ps(queries[i].q[d]);
             for (size_t j = 0; j < SCORE_VECTORS; j++)
                 sums[i][j] = _mm512_fmadd_ps(q_d, keys[j], sums[i][j]);
         }
     }
-    for (size_t i = 0; i < n_queries; i++)
-        for (size_t j = 0; j < SCORE_VECTORS; j++)
-            _mm512_storeu_ps(scores[i] + 16 * j,
-                             _mm512_mul_ps(sums[i][j], _mm512_set1_ps(scale)));
+    const __m512 scale = _mm512_set1_ps(block->scale);
+    for (size_t j = 0; j < SCORE_VECTORS; j++)
+        for (size_t i = 0; i < n_queries; i++) {
+            __m512 sum = sums[i][j];
+            if (type == INT8)
+                sum = _mm512_mul_ps(sum, _mm512_loadu_ps(block->k_factors + 16 * j));
+            _mm512_storeu_ps(scores[i] + 16 * j, _mm512_mul_ps(sum, scale));
+        }
 }
 
 /* Goes on with the softmax: makes weights of the scores, and returns by what the values
@@ -87,12 +115,20 @@ static float weigh(struct bni_attention_query *query, float scores[BNI_ATTENTION
     return correction;
 }
 
+/* The factors of the values go into the weights. */
+static void apply_factors(float weights[BNI_ATTENTION_BLOCK], const float *factors)
+{
+    for (size_t p = 0; p < BNI_ATTENTION_BLOCK; p += 16)
+        _mm512_storeu_ps(weights + p, _mm512_mul_ps(_mm512_loadu_ps(weights + p),
+                                                    _mm512_loadu_ps(factors + p)));
+}
+
 /* acc = acc * correction, and then the weighted values of the positions [p, p_end), for
  * `n_vectors` times 16 channels from d on. */
 ALWAYS_INLINE void add_channels(const struct bni_attention_query *queries,
                                 size_t n_queries, block_floats weights,
-                                const float *corrections, const uint16_t *v,
-                                size_t head_dim, size_t p, size_t p_end, size_t d,
+                                const float *corrections, const struct kv_block *block,
+                                enum stored type, size_t p, size_t p_end, size_t d,
                                 size_t n_vectors)
 {
     __m512 sums[MAX_QUERIES][MAX_VECTORS];
@@ -103,7 +139,7 @@ ALWAYS_INLINE void add_channels(const struct bni_attention_query *queries,
     for (; p < p_end; p++) {
         __m512 values[MAX_VECTORS];
         for (size_t j = 0; j < n_vectors; j++)
-            values[j] = load_half(v + p * head_dim + d + 16 * j);
+            values[j] = load(block->v, p * block->head_dim + d + 16 * j, type);
         for (size_t i = 0; i < n_queries; i++) {
             const __m512 weight = _mm512_set1_ps(weights[i][p]);
             for (size_t j = 0; j < n_vectors; j++)
@@ -118,55 +154,75 @@ ALWAYS_INLINE void add_channels(const struct bni_attention_query *queries,
 /* The same for all channels, tiles of `n_vectors` first. */
 ALWAYS_INLINE void add_values(const struct bni_attention_query *queries,
                               size_t n_queries, block_floats weights,
-                              const float *corrections, const uint16_t *v,
-                              size_t head_dim, size_t p, size_t p_end, size_t n_vectors)
+                              const float *corrections, const struct kv_block *block,
+                              enum stored type, size_t p, size_t p_end,
+                              size_t n_vectors)
 {
+    const size_t head_dim = block->head_dim;
     size_t d = 0;
     for (; head_dim - d >= 16 * n_vectors; d += 16 * n_vectors)
-        add_channels(queries, n_queries, weights, corrections, v, head_dim, p, p_end, d,
+        add_channels(queries, n_queries, weights, corrections, block, type, p, p_end, d,
                      n_vectors);
     for (; head_dim - d >= 16; d += 16)
-        add_channels(queries, n_queries, weights, corrections, v, head_dim, p, p_end, d,
+        add_channels(queries, n_queries, weights, corrections, block, type, p, p_end, d,
                      1);
     for (; d < head_dim; d++)
         for (size_t i = 0; i < n_queries; i++) {
             float value = queries[i].acc[d] * corrections[i];
             for (size_t n = p; n < p_end; n++)
-                value = fmaf(weights[i][n], bni_widen_f16(v[n * head_dim + d]), value);
+                value = fmaf(weights[i][n], load_one(block->v, n * head_dim + d, type),
+                             value);
             queries[i].acc[d] = value;
         }
 }
 
 ALWAYS_INLINE void attend(struct bni_attention_query *queries, size_t n_queries,
-                          const uint16_t *k, const uint16_t *v, size_t head_dim,
-                          float scale)
+                          const struct kv_block *block, enum stored type)
 {
     block_floats weights;
     float corrections[MAX_QUERIES];
     size_t n_common = BNI_ATTENTION_BLOCK;
-    score(queries, n_queries, k, head_dim, scale, weights);
+    score(queries, n_queries, block, type, weights);
     for (size_t i = 0; i < n_queries; i++) {
         const size_t n_positions = queries[i].n_positions;
         assert(n_positions >= 1 && n_positions <= BNI_ATTENTION_BLOCK);
         n_common = bni_size_min(n_common, n_positions);
         corrections[i] = weigh(&queries[i], weights[i]);
+        if (type == INT8) apply_factors(weights[i], block->v_factors);
     }
-    add_values(queries, n_queries, weights, corrections, v, head_dim, 0, n_common,
+    add_values(queries, n_queries, weights, corrections, block, type, 0, n_common,
                MAX_VECTORS);
     const float none = 1.0f; /* has been applied */
     for (size_t i = 0; i < n_queries; i++) {
         if (queries[i].n_positions > n_common)
-            add_values(&queries[i], 1, weights + i, &none, v, head_dim, n_common,
+            add_values(&queries[i], 1, weights + i, &none, block, type, n_common,
                        queries[i].n_positions, MAX_VECTORS);
     }
+}
+
+ALWAYS_INLINE void attend_all(struct bni_attention_query *queries, size_t n_queries,
+                              const struct kv_block *block, enum stored type)
+{
+    size_t i = 0;
+    for (; n_queries - i >= 4; i += 4) attend(queries + i, 4, block, type);
+    for (; n_queries - i >= 2; i += 2) attend(queries + i, 2, block, type);
+    if (i < n_queries) attend(queries + i, 1, block, type);
 }
 
 void bni_avx512_attention_block(struct bni_attention_query *queries, size_t n_queries,
                                 const uint16_t *k, const uint16_t *v, size_t head_dim,
                                 float scale)
 {
-    size_t i = 0;
-    for (; n_queries - i >= 4; i += 4) attend(queries + i, 4, k, v, head_dim, scale);
-    for (; n_queries - i >= 2; i += 2) attend(queries + i, 2, k, v, head_dim, scale);
-    if (i < n_queries) attend(queries + i, 1, k, v, head_dim, scale);
+    const struct kv_block block = {k, v, NULL, NULL, head_dim, scale};
+    attend_all(queries, n_queries, &block, HALF);
+}
+
+void bni_avx512_attention_block_int8(struct bni_attention_query *queries,
+                                     size_t n_queries, const int8_t *k,
+                                     const float *k_factors, const int8_t *v,
+                                     const float *v_factors, size_t head_dim,
+                                     float scale)
+{
+    const struct kv_block block = {k, v, k_factors, v_factors, head_dim, scale};
+    attend_all(queries, n_queries, &block, INT8);
 }

@@ -46,6 +46,21 @@ static inline __m512i emulated_cvtps_epi32(__m512 v)
     return join_integers(_mm256_cvtps_epi32(low), _mm256_cvtps_epi32(high));
 }
 
+static inline __m512i emulated_cvtepi8_epi32(__m128i v)
+{
+    return join_integers(_mm256_cvtepi8_epi32(v),
+                         _mm256_cvtepi8_epi32(_mm_srli_si128(v, 8)));
+}
+
+static inline __m512 emulated_cvtepi32_ps(__m512i v)
+{
+    const __m512d pairs = simde_mm512_castsi512_pd(v);
+    const __m256d low = simde_mm512_castpd512_pd256(pairs);
+    const __m256d high = simde_mm512_extractf64x4_pd(pairs, 1);
+    return join_floats(_mm256_cvtepi32_ps(_mm256_castpd_si256(low)),
+                       _mm256_cvtepi32_ps(_mm256_castpd_si256(high)));
+}
+
 /* And names this one wrongly. */
 static inline __m512i emulated_madd_epi16(__m512i a, __m512i b)
 {
@@ -57,6 +72,8 @@ static inline __m512i emulated_madd_epi16(__m512i a, __m512i b)
 #define _mm512_cvtph_ps emulated_cvtph_ps
 #define _mm512_cvtepu16_epi32 emulated_cvtepu16_epi32
 #define _mm512_cvtps_epi32 emulated_cvtps_epi32
+#define _mm512_cvtepi8_epi32 emulated_cvtepi8_epi32
+#define _mm512_cvtepi32_ps emulated_cvtepi32_ps
 
 /* The functions and the table get names of their own, beside the real ones. */
 #define bni_kernels_avx512 bni_kernels_avx512_emulated
@@ -66,6 +83,7 @@ static inline __m512i emulated_madd_epi16(__m512i a, __m512i b)
 #define bni_avx512_coarse_matmul bni_avx512_emulated_coarse_matmul
 #define bni_avx512_silu_mul bni_avx512_emulated_silu_mul
 #define bni_avx512_attention_block bni_avx512_emulated_attention_block
+#define bni_avx512_attention_block_int8 bni_avx512_emulated_attention_block_int8
 #define bni_kernels_avx512vnni bni_kernels_avx512vnni_emulated
 #define bni_kernels_avxvnni bni_kernels_avxvnni_emulated
 

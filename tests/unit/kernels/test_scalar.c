@@ -461,6 +461,52 @@ static void one_position_has_all_the_weight(void **state)
     assert_true(acc[0] == 3.0f && acc[1] == -4.0f);
 }
 
+/* By hand: the factors apply to the score, and to the weight of the value, not to the
+ * sum; what lies past the end does not show. */
+static void factors_of_int8_apply_per_position(void **state)
+{
+    (void)state;
+    const float q[2] = {1.0f, -2.0f};
+    int8_t k[2 * BNI_ATTENTION_BLOCK];
+    int8_t v[BNI_ATTENTION_BLOCK * 2];
+    float k_factors[BNI_ATTENTION_BLOCK];
+    float v_factors[BNI_ATTENTION_BLOCK];
+    memset(k, -128, sizeof(k));
+    memset(v, -128, sizeof(v));
+    for (size_t p = 0; p < BNI_ATTENTION_BLOCK; p++) k_factors[p] = v_factors[p] = NAN;
+    k[0] = 4, k[BNI_ATTENTION_BLOCK] = -2;        /* q k = 8, times 1/2 */
+    k[1] = -64, k[BNI_ATTENTION_BLOCK + 1] = -33; /* q k = 2, times 2 */
+    k_factors[0] = 0.5f, k_factors[1] = 2.0f;
+    v[0] = 127, v[1] = -4, v[2] = 1, v[3] = 8;
+    v_factors[0] = 0.5f, v_factors[1] = 4.0f;
+    float acc[2] = {0};
+    struct bni_attention_query query = {.q = q,
+                                        .acc = acc,
+                                        .max = -INFINITY,
+                                        .n_positions = 2};
+    scalar->attention_block_int8(&query, 1, k, k_factors, v, v_factors, 2, 0.5f);
+    assert_true(query.max == 2.0f && query.sum == 2.0f); /* two equal weights */
+    assert_true(acc[0] == 63.5f + 4.0f && acc[1] == -2.0f + 32.0f);
+
+    /* A position that was not finite has the factor NaN, and shows. */
+    k_factors[1] = NAN;
+    query = (struct bni_attention_query){.q = q,
+                                         .acc = acc,
+                                         .max = -INFINITY,
+                                         .n_positions = 2};
+    acc[0] = acc[1] = 0;
+    scalar->attention_block_int8(&query, 1, k, k_factors, v, v_factors, 2, 0.5f);
+    assert_true(isnan(query.sum) && isnan(acc[0]) && isnan(acc[1]));
+    k_factors[1] = 2.0f, v_factors[0] = NAN;
+    query = (struct bni_attention_query){.q = q,
+                                         .acc = acc,
+                                         .max = -INFINITY,
+                                         .n_positions = 2};
+    acc[0] = acc[1] = 0;
+    scalar->attention_block_int8(&query, 1, k, k_factors, v, v_factors, 2, 0.5f);
+    assert_true(query.sum == 2.0f && isnan(acc[0]) && isnan(acc[1]));
+}
+
 /* Scores that underflow to zeros of both signs: the state has +0, in any order. */
 static void a_maximum_of_zeros_is_positive_zero(void **state)
 {
@@ -565,6 +611,7 @@ int main(void)
         cmocka_unit_test(activations_of_the_feed_forward_block),
         cmocka_unit_test(attention_over_blocks_is_a_softmax),
         cmocka_unit_test(one_position_has_all_the_weight),
+        cmocka_unit_test(factors_of_int8_apply_per_position),
         cmocka_unit_test(a_maximum_of_zeros_is_positive_zero),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

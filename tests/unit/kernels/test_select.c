@@ -139,7 +139,8 @@ static void every_table_has_every_function(void **state)
         assert_true(table->quantize != NULL && table->ternary_matmul != NULL &&
                     table->rms_norm != NULL && table->rope_neox != NULL &&
                     table->rope_adjacent != NULL && table->store_f16 != NULL &&
-                    table->attention_block != NULL && table->relu2_mul != NULL &&
+                    table->attention_block != NULL &&
+                    table->attention_block_int8 != NULL && table->relu2_mul != NULL &&
                     table->silu_mul != NULL && table->add != NULL);
         for (int type = 0; type < BNI_DENSE_N_TYPES; type++)
             assert_true(table->dense_matmul[type] != NULL &&

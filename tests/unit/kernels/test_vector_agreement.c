@@ -368,15 +368,93 @@ static void fill_block(struct random *random, uint16_t *block, size_t head_dim,
                 (uint16_t)(p < n_valid ? random_bits(random) & mask : garbage);
 }
 
-/* Two blocks of attention. Of the second the last query sees `n_positions`, and each one
- * before it `step` fewer, as long as that is at least one. */
-static void check_attention(struct random *random, size_t head_dim, size_t n_queries,
-                            size_t n_positions, size_t step, enum values values)
+/* The same in int8; past the end lie the extremes, of which -128 occurs nowhere else. */
+static void fill_block_int8(struct random *random, int8_t *block, size_t head_dim,
+                            size_t d_stride, size_t p_stride, size_t n_valid)
+{
+    for (size_t d = 0; d < head_dim; d++)
+        for (size_t p = 0; p < BNI_ATTENTION_BLOCK; p++)
+            block[d * d_stride + p * p_stride] =
+                p < n_valid ? (int8_t)((int)(random_bits(random) % 255) - 127)
+                            : (int8_t)(n_valid % 2 == 0 ? -128 : 127);
+}
+
+/* Factors as they come from values up to 2 in magnitude, or any; what lies past the end
+ * is NaN or infinite. */
+static void fill_factors(struct random *random, float *factors, size_t n_valid,
+                         enum values values)
+{
+    float *any = random_floats(random, BNI_ATTENTION_BLOCK, values);
+    for (size_t p = 0; p < BNI_ATTENTION_BLOCK; p++)
+        factors[p] =
+            p < n_valid ? any[p] * 0x1p-7f : (n_valid % 2 == 0 ? NAN : INFINITY);
+    free(any);
+}
+
+/* A block in one of the two types. */
+struct kv_block {
+    bool is_int8;
+    uint16_t *k, *v;
+    int8_t *k_int8, *v_int8;
+    float *k_factors, *v_factors;
+};
+
+static struct kv_block make_block(size_t head_dim, bool is_int8)
 {
     const size_t n = head_dim * BNI_ATTENTION_BLOCK;
+    struct kv_block block = {.is_int8 = is_int8};
+    block.k = make_buffer(n * sizeof(*block.k));
+    block.v = make_buffer(n * sizeof(*block.v));
+    block.k_int8 = make_buffer(n);
+    block.v_int8 = make_buffer(n);
+    block.k_factors = make_buffer(BNI_ATTENTION_BLOCK * sizeof(float));
+    block.v_factors = make_buffer(BNI_ATTENTION_BLOCK * sizeof(float));
+    return block;
+}
+
+static void free_block(struct kv_block *block)
+{
+    free(block->k);
+    free(block->v);
+    free(block->k_int8);
+    free(block->v_int8);
+    free(block->k_factors);
+    free(block->v_factors);
+}
+
+static void fill(struct random *random, struct kv_block *block, size_t head_dim,
+                 size_t n_valid, enum values values)
+{
+    if (!block->is_int8) {
+        fill_block(random, block->k, head_dim, BNI_ATTENTION_BLOCK, 1, n_valid, values);
+        fill_block(random, block->v, head_dim, 1, head_dim, n_valid, values);
+        return;
+    }
+    fill_block_int8(random, block->k_int8, head_dim, BNI_ATTENTION_BLOCK, 1, n_valid);
+    fill_block_int8(random, block->v_int8, head_dim, 1, head_dim, n_valid);
+    fill_factors(random, block->k_factors, n_valid, values);
+    fill_factors(random, block->v_factors, n_valid, values);
+}
+
+static void attend(const struct bni_kernels *table, struct bni_attention_query *queries,
+                   size_t n_queries, const struct kv_block *block, size_t head_dim)
+{
+    if (block->is_int8)
+        table->attention_block_int8(queries, n_queries, block->k_int8, block->k_factors,
+                                    block->v_int8, block->v_factors, head_dim, 0.25f);
+    else
+        table->attention_block(queries, n_queries, block->k, block->v, head_dim, 0.25f);
+}
+
+/* Two blocks of attention. Of the second the last query sees `n_positions`, and each one
+ * before it `step` fewer, as long as that is at least one. */
+static void check_blocks(struct random *random, bool is_int8, size_t head_dim,
+                         size_t n_queries, size_t n_positions, size_t step,
+                         enum values values)
+{
+    const char *type = is_int8 ? "int8" : "f16";
     float *q = random_floats(random, n_queries * head_dim, values);
-    uint16_t *k = make_buffer(n * sizeof(*k));
-    uint16_t *v = make_buffer(n * sizeof(*v));
+    struct kv_block kv = make_block(head_dim, is_int8);
     struct bni_attention_query queries[1 + MAX_TABLES][MAX_QUERIES];
     float *acc[1 + MAX_TABLES];
     for (size_t t = 0; t <= n_tables; t++) {
@@ -390,8 +468,7 @@ static void check_attention(struct random *random, size_t head_dim, size_t n_que
 
     for (size_t block = 0; block < 2; block++) {
         const size_t n_valid = block == 0 ? BNI_ATTENTION_BLOCK : n_positions;
-        fill_block(random, k, head_dim, BNI_ATTENTION_BLOCK, 1, n_valid, values);
-        fill_block(random, v, head_dim, 1, head_dim, n_valid, values);
+        fill(random, &kv, head_dim, n_valid, values);
         for (size_t t = 0; t <= n_tables; t++) {
             const struct bni_kernels *table =
                 t == 0 ? &bni_kernels_scalar : tables[t - 1];
@@ -399,27 +476,35 @@ static void check_attention(struct random *random, size_t head_dim, size_t n_que
                 const size_t n_fewer = block == 0 ? 0 : (n_queries - 1 - i) * step;
                 queries[t][i].n_positions = n_valid > n_fewer ? n_valid - n_fewer : 1;
             }
-            table->attention_block(queries[t], n_queries, k, v, head_dim, 0.25f);
+            attend(table, queries[t], n_queries, &kv, head_dim);
             for (size_t i = 0; i < n_queries; i++) {
-                assert_same_floats(&queries[0][i].max, &queries[t][i].max, 1,
-                                   "%s: max, head_dim %zu, %zu positions, query %zu",
-                                   table->name, head_dim, n_positions, i);
-                assert_same_floats(&queries[0][i].sum, &queries[t][i].sum, 1,
-                                   "%s: sum, head_dim %zu, %zu positions, query %zu",
-                                   table->name, head_dim, n_positions, i);
+                assert_same_floats(
+                    &queries[0][i].max, &queries[t][i].max, 1,
+                    "%s, %s: max, head_dim %zu, %zu positions, query %zu", table->name,
+                    type, head_dim, n_positions, i);
+                assert_same_floats(
+                    &queries[0][i].sum, &queries[t][i].sum, 1,
+                    "%s, %s: sum, head_dim %zu, %zu positions, query %zu", table->name,
+                    type, head_dim, n_positions, i);
             }
             assert_same_floats(acc[0], acc[t], n_queries * head_dim,
-                               "%s: values, head_dim %zu, %zu positions", table->name,
-                               head_dim, n_positions);
+                               "%s, %s: values, head_dim %zu, %zu positions",
+                               table->name, type, head_dim, n_positions);
             if (values == VALUES_ORDINARY)
                 for (size_t d = 0; d < n_queries * head_dim; d++)
                     assert_true(isfinite(acc[t][d]));
         }
     }
     for (size_t t = 0; t <= n_tables; t++) free(acc[t]);
-    free(v);
-    free(k);
+    free_block(&kv);
     free(q);
+}
+
+static void check_attention(struct random *random, size_t head_dim, size_t n_queries,
+                            size_t n_positions, size_t step, enum values values)
+{
+    check_blocks(random, false, head_dim, n_queries, n_positions, step, values);
+    check_blocks(random, true, head_dim, n_queries, n_positions, step, values);
 }
 
 static void attention_agrees_for_every_number_of_positions(void **state)
