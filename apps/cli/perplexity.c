@@ -18,6 +18,7 @@
 #include "commands.h"
 #include "complain.h"
 #include "interrupt.h"
+#include "kv_type.h"
 #include "model_path.h"
 #include "options.h"
 #include "scoring.h"
@@ -32,6 +33,8 @@ struct settings {
     uint64_t n_ctx;
     uint64_t stride;
     uint64_t n_threads;
+    const char *kv_type_name; /* or NULL */
+    bitnet_kv_type kv_type;
     bool is_json;
     bool has_logprobs;
     bool parse_special;
@@ -53,6 +56,7 @@ static enum options_result read_settings(int argc, char **argv,
          "tokens from window to window, at most --ctx; 0: --ctx", 0, 16777216},
         {"threads", 't', OPTION_WHOLE, &s->n_threads, "N",
          "threads that compute; 0: what the machine grants", 0, MAX_THREADS},
+        {"kv-type", 0, OPTION_TEXT, &s->kv_type_name, "TYPE", KV_TYPE_HELP, 0, 0},
         {"special", 0, OPTION_FLAG, &s->parse_special, NULL,
          "read names such as <|eot_id|> as control tokens", 0, 0},
         {"json", 0, OPTION_FLAG, &s->is_json, NULL,
@@ -238,6 +242,7 @@ static int measure(const struct settings *settings)
     bitnet_engine_options options = bitnet_engine_options_default();
     options.n_ctx = (uint32_t)scoring.n_ctx;
     options.step_tokens = STEP_TOKENS;
+    options.kv_type = settings->kv_type;
     code = EXIT_FAILED;
     if (bitnet_engine_create(model, &options, &scoring.engine) == BITNET_OK) {
         scoring.tokens = tokens;
@@ -266,6 +271,8 @@ int command_perplexity(int argc, char **argv)
         complain("perplexity: '%s' is no option; a text comes by --file", argv[0]);
         return EXIT_WRONG_USAGE;
     }
+    if (!kv_type_read("perplexity", settings.kv_type_name, &settings.kv_type))
+        return EXIT_WRONG_USAGE;
     if (settings.has_logprobs && !settings.is_json) {
         complain("perplexity: --logprobs is for --json");
         return EXIT_WRONG_USAGE;

@@ -21,6 +21,7 @@
 #include "display.h"
 #include "grammar_file.h"
 #include "interrupt.h"
+#include "kv_type.h"
 #include "model_path.h"
 #include "options.h"
 #include "prompts.h"
@@ -42,6 +43,8 @@ struct settings {
     const char *file;
     uint64_t n_callers;
     uint64_t n_threads;
+    const char *kv_type_name; /* or NULL */
+    bitnet_kv_type kv_type;
     uint64_t max_tokens;
     uint64_t seed;
     uint64_t top_k;
@@ -89,6 +92,7 @@ static enum options_result read_settings(int argc, char **argv,
          "threads that call at once; 0: one per prompt, at most 32", 0, MAX_CALLERS},
         {"threads", 't', OPTION_WHOLE, &s->n_threads, "N",
          "threads that compute; 0: what the machine grants", 0, MAX_THREADS},
+        {"kv-type", 0, OPTION_TEXT, &s->kv_type_name, "TYPE", KV_TYPE_HELP, 0, 0},
         {"max-tokens", 'n', OPTION_WHOLE, &s->max_tokens, "N",
          "to generate per prompt; 0: what the context holds", 0, 1000000},
         {"seed", 's', OPTION_WHOLE, &s->seed, "N",
@@ -294,6 +298,7 @@ static int run_model(const struct settings *settings, const struct prompts *prom
     bitnet_model_options model_options = bitnet_model_options_default();
     if (settings->is_without_copy) model_options.head_copy = BITNET_HEAD_COPY_NEVER;
     bitnet_engine_options options = bitnet_engine_options_default();
+    options.kv_type = settings->kv_type;
     if (n_callers < options.max_batch) options.max_batch = (uint32_t)n_callers;
 
     int code = EXIT_FAILED;
@@ -322,6 +327,8 @@ int command_run(int argc, char **argv)
     case OPTIONS_HELP_SHOWN: return EXIT_DONE;
     case OPTIONS_WRONG: return EXIT_WRONG_USAGE;
     }
+    if (!kv_type_read("run", settings.kv_type_name, &settings.kv_type))
+        return EXIT_WRONG_USAGE;
     struct prompts prompts;
     int code = read_prompts(&settings, argv, n_operands, &prompts);
     if (code != EXIT_DONE) return code;

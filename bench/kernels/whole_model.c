@@ -58,14 +58,14 @@ static void open_model(struct machinery *m, const char *path,
         BITNET_HEAD_COPY_NEVER; /* a pass multiplies with the head itself */
     check(bitnet_model_load(path, &options, &m->model));
     const struct bni_hparams *hp = &m->model->hparams;
-    check(bni_kv_cache_init(&m->cache, hp, n_pages));
+    check(bni_kv_cache_init(&m->cache, hp, BITNET_KV_F16, n_pages));
     check(bni_rope_table_init(&m->rope, hp, m->model->rope_factors, n_positions));
     check(bni_workspace_init(&m->workspace, hp, N_PROMPT, 1));
     m->pages = calloc(n_pages, sizeof(*m->pages));
     if (m->pages == NULL) bench_give_up("out of memory");
     for (uint32_t i = 0; i < n_pages; i++)
         m->pages[i] = bni_kv_cache_take_page(&m->cache);
-    memset(m->cache.arena, FILLER, n_pages * bni_kv_page_bytes(hp));
+    memset(m->cache.arena, FILLER, n_pages * m->cache.page_bytes);
     m->forward = (struct bni_forward){
         .model = m->model,
         .kernels = kernels,
@@ -138,7 +138,7 @@ static struct bench_work work_of(const bitnet_model *model, uint32_t n_context,
         .memory_bytes =
             n_macs / 4 +
             hp->n_vocab * (double)bni_dense_bytes(model->head.type, hp->n_embd) +
-            n_pages * (double)bni_kv_page_bytes(hp),
+            n_pages * (double)bni_kv_page_bytes(hp, BITNET_KV_F16),
         .n_integer = n_tokens * n_macs,
         .n_float = n_head + n_met * 2.0 * hp->n_layers * hp->n_heads * hp->head_dim,
     };

@@ -8,9 +8,9 @@
  *                   into one batch per step.
  *   bitnet_request  one generation in flight.
  *
- * A request's tokens depend on the model, the prompt, the sampling options and
- * the seed, and on nothing else: not on the number of threads, nor on who else
- * is calling. docs/numerics.md says how.
+ * A request's tokens depend on the model, the prompt, the sampling options, the seed
+ * and the engine's kv_type, and on nothing else: not on the number of threads, nor on
+ * who else is calling. docs/numerics.md says how.
  *
  * After fork() a child goes on with its parent's models, and creates engines of its
  * own from them. The parent's engines and requests it can only destroy and release,
@@ -43,6 +43,23 @@ extern "C" {
 typedef struct bitnet_engine bitnet_engine;
 typedef struct bitnet_request bitnet_request;
 
+/*
+ * How the keys and values of tokens are kept. Bytes of a token, for each layer and each
+ * of its heads of keys and values:
+ *
+ *   F16    4 * head_dim
+ *   INT8   2 * head_dim + 8
+ *
+ * With INT8 more requests fit the same kv_cache_bytes. It moves logits a little, so that
+ * a text may become another one (docs/engine.md has figures); answers of either type are
+ * the same bits whatever else happens.
+ */
+typedef enum bitnet_kv_type {
+    BITNET_KV_F16 = 0, /* half precision */
+    BITNET_KV_INT8 =
+        1 /* 8 bits, and a float for each token's key and value of a head */
+} bitnet_kv_type;
+
 typedef struct bitnet_engine_options {
     size_t struct_size;    /* sizeof(bitnet_engine_options) in the caller */
     uint32_t n_ctx;        /* tokens per request, prompt included; 0 = the model's */
@@ -60,6 +77,7 @@ typedef struct bitnet_engine_options {
                            request's own text and check them in one step: repetitive
                            text comes faster; changes no answer */
     bool is_stepped;   /* no thread of its own: see bitnet_engine_step() */
+    bitnet_kv_type kv_type; /* F16; the one of these options that changes answers */
 } bitnet_engine_options;
 
 /*
@@ -69,8 +87,17 @@ typedef struct bitnet_engine_options {
  */
 static inline bitnet_engine_options bitnet_engine_options_default(void)
 {
-    bitnet_engine_options options = {
-        sizeof(bitnet_engine_options), 0, 32, 256, 128, 262144, 0, true, true, false};
+    bitnet_engine_options options = {sizeof(bitnet_engine_options),
+                                     0,
+                                     32,
+                                     256,
+                                     128,
+                                     262144,
+                                     0,
+                                     true,
+                                     true,
+                                     false,
+                                     BITNET_KV_F16};
     return options;
 }
 

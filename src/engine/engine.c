@@ -55,7 +55,7 @@ static bitnet_status check_range(const char *name, uint64_t value, uint64_t min,
 /* Pages for the KV cache: as asked, or for max_batch full requests within the cap. */
 static bitnet_status plan_pages(const struct bni_hparams *hparams, struct plan *plan)
 {
-    const uint64_t page_bytes = bni_kv_page_bytes(hparams);
+    const uint64_t page_bytes = bni_kv_page_bytes(hparams, plan->options.kv_type);
     const uint64_t n_least = bni_kv_pages_for(plan->options.n_ctx);
     uint64_t n_pages = plan->options.kv_cache_bytes / page_bytes;
     if (plan->options.kv_cache_bytes == 0) {
@@ -178,6 +178,8 @@ static bitnet_status resolve(const bitnet_model *model,
     if (status == BITNET_OK)
         status =
             check_range("max_prompt_tokens", o->max_prompt_tokens, 1, UINT64_MAX / 2);
+    if (status == BITNET_OK)
+        status = check_range("kv_type", o->kv_type, BITNET_KV_F16, BITNET_KV_INT8);
     if (status == BITNET_OK) status = plan_pages(&model->hparams, plan);
     plan->max_clients = o->max_requests + MAX_CLIENTS_IN_LINE;
     plan->max_logit_rows = plan_logit_rows(o);
@@ -238,8 +240,8 @@ static bitnet_status allocate_working_memory(bitnet_engine *engine,
                                              const struct plan *plan)
 {
     const struct bitnet_model *model = engine->model;
-    bitnet_status status =
-        bni_kv_cache_init(&engine->cache, &model->hparams, plan->n_pages);
+    bitnet_status status = bni_kv_cache_init(&engine->cache, &model->hparams,
+                                             plan->options.kv_type, plan->n_pages);
     if (status == BITNET_OK)
         status = bni_prefix_cache_init(&engine->prefixes, &engine->cache,
                                        plan->options.prefix_cache);

@@ -151,18 +151,13 @@ static void append_rows(void *user, size_t begin, size_t end)
         rotate(pass, q, hp->n_heads, row->position);
         rotate(pass, k, hp->n_kv_heads, row->position);
 
-        const uint32_t page = row->pages[row->position / BNI_KV_PAGE_POSITIONS];
-        const size_t slot = row->position % BNI_KV_PAGE_POSITIONS;
-        for (uint32_t g = 0; g < hp->n_kv_heads; g++) {
-            uint16_t *keys =
-                bni_kv_keys(pass->forward->cache, page, pass->layer_index, g);
-            uint16_t *values =
-                bni_kv_values(pass->forward->cache, page, pass->layer_index, g);
-            pass->kernels->store_f16(k + g * hp->head_dim, hp->head_dim, keys + slot,
-                                     BNI_KV_PAGE_POSITIONS);
-            pass->kernels->store_f16(v + g * hp->head_dim, hp->head_dim,
-                                     values + slot * hp->head_dim, 1);
-        }
+        struct bni_kv_place place = {row->pages[row->position / BNI_KV_PAGE_POSITIONS],
+                                     pass->layer_index, 0};
+        for (; place.kv_head < hp->n_kv_heads; place.kv_head++)
+            bni_kv_store(pass->forward->cache, pass->kernels, place,
+                         row->position % BNI_KV_PAGE_POSITIONS,
+                         k + place.kv_head * hp->head_dim,
+                         v + place.kv_head * hp->head_dim);
     }
 }
 
@@ -184,13 +179,10 @@ static void attend(const struct pass *pass, const uint32_t *pages, uint32_t kv_h
         for (size_t j = i; j < queries->n; j++)
             queries->query[j].n_positions =
                 bni_size_min(queries->n_seen[j] - first, BNI_KV_PAGE_POSITIONS);
-        const uint32_t page = pages[first / BNI_KV_PAGE_POSITIONS];
-        pass->kernels->attention_block(queries->query + i, queries->n - i,
-                                       bni_kv_keys(pass->forward->cache, page,
-                                                   pass->layer_index, kv_head),
-                                       bni_kv_values(pass->forward->cache, page,
-                                                     pass->layer_index, kv_head),
-                                       head_dim, scale);
+        const struct bni_kv_place place = {pages[first / BNI_KV_PAGE_POSITIONS],
+                                           pass->layer_index, kv_head};
+        bni_kv_attend(pass->forward->cache, pass->kernels, place, queries->query + i,
+                      queries->n - i, scale);
         while (i < queries->n && queries->n_seen[i] <= first + BNI_KV_PAGE_POSITIONS)
             i++;
     }

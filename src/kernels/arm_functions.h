@@ -120,7 +120,8 @@ void bni_neon_attention_block(struct bni_attention_query *queries, size_t n_quer
 void bni_neon_attention_block_int8(struct bni_attention_query *queries,
                                    size_t n_queries, const int8_t *k,
                                    const float *k_factors, const int8_t *v,
-                                   const float *v_factors, size_t head_dim, float scale);
+                                   const float *v_factors, size_t head_dim,
+                                   float scale);
 
 void bni_neon_quantize(const float *x, size_t n, int8_t *q, float *scale, int32_t *sum);
 void bni_neon_widen_f32(const void *from, size_t n, float *out);

@@ -20,7 +20,6 @@
 enum {
     MAX_LAYERS = 1024,
     MAX_HEADS = 65536,
-    MAX_HEAD_DIM = 1024,
     MAX_CONTEXT = 1 << 24,
     MAX_KEY_BYTES = 96,
 };
@@ -129,17 +128,18 @@ static bitnet_status read_heads(struct source *source, struct bni_hparams *hpara
                              hparams->n_heads, hparams->n_embd);
         hparams->head_dim = hparams->n_embd / hparams->n_heads;
     } else {
-        const bitnet_status status = read_count(source, "attention.key_length",
-                                                MAX_HEAD_DIM, 0, &hparams->head_dim);
+        const bitnet_status status =
+            read_count(source, "attention.key_length", BNI_MAX_HEAD_DIM, 0,
+                       &hparams->head_dim);
         if (status != BITNET_OK) return status;
     }
-    if (hparams->head_dim > MAX_HEAD_DIM || hparams->head_dim % 2 != 0)
+    if (hparams->head_dim > BNI_MAX_HEAD_DIM || hparams->head_dim % 2 != 0)
         return bni_error(BITNET_ERROR_MODEL_LOAD_FAILED,
                          "%s: heads have %" PRIu32
                          " dimensions (embedding length %" PRIu32 ", %" PRIu32
                          " heads), expected an even number up to %d",
                          label, hparams->head_dim, hparams->n_embd, hparams->n_heads,
-                         MAX_HEAD_DIM);
+                         BNI_MAX_HEAD_DIM);
 
     uint32_t same;
     static const char *const MUST_MATCH[] = {"attention.value_length",

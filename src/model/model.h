@@ -26,6 +26,9 @@ enum bni_rope_style { BNI_ROPE_NEOX, BNI_ROPE_ADJACENT };
 /* Tokens of a model. */
 enum { BNI_MAX_VOCABULARY = 1 << 24 };
 
+/* Numbers of a head. */
+enum { BNI_MAX_HEAD_DIM = 1024 };
+
 /* What an architecture's name decides (docs/architectures.md). */
 struct bni_architecture {
     const char *name;

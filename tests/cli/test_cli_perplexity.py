@@ -75,6 +75,13 @@ class PerplexityTest(CliTest):
         self.assertEqual(one["logprobs"], three["logprobs"])
         self.assertEqual(one["loss"], three["loss"])
 
+    def test_a_cache_in_int8_gives_other_numbers_near_by(self):
+        usual, half, int8 = (self.measure(*options) for options in
+                             ((), ("--kv-type", "f16"), ("--kv-type", "int8")))
+        self.assertEqual(usual["logprobs"], half["logprobs"])
+        self.assertNotEqual(half["logprobs"], int8["logprobs"])
+        self.assertAlmostEqual(half["loss"], int8["loss"], delta=0.02)
+
     def test_lines_tell_the_same(self):
         found = self.measure()
         out, err = self.run_program("perplexity", stdin=TEXT.encode())

@@ -43,6 +43,12 @@ class TextTest(CliTest):
         self.assertRegex(err, r"prompt \d once more, alone: \d+ tokens in ")
         self.assertRegex(err, r"gain over one at a time +\d+\.\d\dx")
 
+    def test_a_cache_in_int8_gives_one_answer_too(self):
+        outs = {self.run_program("run", "-n", "24", "--kv-type", "int8", "--callers",
+                                 callers, "--threads", threads, *LINES[:4])[0]
+                for callers, threads in ((1, 1), (4, 2), (32, 3))}
+        self.assertEqual(len(outs), 1)
+
     def test_texts_depend_on_neither_callers_nor_threads(self):
         outs = {self.run_program("run", "-n", "24", "--callers", callers, "--threads",
                                  threads, *LINES[:4])[0]

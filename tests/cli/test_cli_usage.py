@@ -79,6 +79,12 @@ class MisuseTest(CliTest):
                              ("--top-k", "1000001"), ("--seed", "9007199254740994")):
             self.assertIn(f"{option}: '{text}' is not a", self.refused("run", option, text))
 
+    def test_a_type_of_cache_that_is_none_is_refused(self):
+        for command in (("run", "x"), ("perplexity",)):
+            for text in ("", "f32", "INT8", "int8 "):
+                self.assertIn(f"{command[0]}: --kv-type: '{text}' is neither f16 nor int8",
+                              self.refused(*command, f"--kv-type={text}"))
+
     def test_arguments_and_a_file_are_refused(self):
         self.assertIn("one or the other", self.refused("run", "-f", PROMPTS, "x"))
         self.assertIn("one or the other", self.refused("tokenize", "-f", PROMPTS, "x"))

@@ -10,7 +10,8 @@
  * and leave early; some engines guess ahead, some have no thread of their own and are
  * stepped. What a request gets must be its answer to the bit, with all logits,
  * log-probabilities, scores or the vector, or the beginning of it if it was cut short. The
- * round's model has a copy of its output head, the plain engine's has none.
+ * round's model has a copy of its output head, the plain engine's has none. Engines keep
+ * keys and values in half precision or in int8; there is a plain engine of each kind.
  *
  *     test_one_answer [requests [seed]]
  *
@@ -39,7 +40,7 @@
 #include "threads/compute.h"
 #include "threads/perturb.h"
 
-enum { ROUND_LIMIT_S = 120 };
+enum { ROUND_LIMIT_S = 120, N_KV_TYPES = BITNET_KV_INT8 + 1 };
 
 /* Bounded to some seconds; without optimisation rows take ten times as long. */
 #if defined(__OPTIMIZE__)
@@ -51,7 +52,7 @@ static uint64_t seed = 1;
 
 /* ---- the answers ----------------------------------------------------------------- */
 
-static bitnet_engine *create_plain_engine(bitnet_model *model)
+static bitnet_engine *create_plain_engine(bitnet_model *model, bitnet_kv_type kv_type)
 {
     bitnet_engine_options options = bitnet_engine_options_default();
     options.n_ctx = 256;
@@ -60,16 +61,19 @@ static bitnet_engine *create_plain_engine(bitnet_model *model)
     options.step_tokens = 256;
     options.prefix_cache = false;
     options.speculation = false;
+    options.kv_type = kv_type;
     return create_engine(model, &options);
 }
 
-static void answer_alone(bitnet_engine *plain, struct round *round)
+static void answer_alone(bitnet_engine *const plain[N_KV_TYPES], struct round *round)
 {
     assert_int_equal(bitnet_thread_manager_set_compute_threads(1), BITNET_OK);
     for (unsigned i = 0; i < round->n_entries; i++) {
         struct entry *entry = &round->entries[i];
+        const bitnet_kv_type kv_type = round->engine_options[entry->engine].kv_type;
         bitnet_request *request;
-        if (begin_entry(entry, plain, &entry->request.options, &request) != BITNET_OK)
+        if (begin_entry(entry, plain[kv_type], &entry->request.options, &request) !=
+            BITNET_OK)
             fail_msg("request %u alone: %s", i, bitnet_last_error());
         entry->alone_status = bitnet_request_wait(request, &entry->alone);
         /* A grammar and banned tokens may leave nothing to choose. */
@@ -135,13 +139,17 @@ struct tally {
     unsigned n_cut;
     unsigned n_of_way[N_WAYS];
     unsigned n_of_kind[EMBEDS + 1];
+    unsigned n_of_kv_type[N_KV_TYPES];
     uint64_t n_two_pass_rows;
 };
 
 static void count_round(struct round *round, struct tally *tally)
 {
-    for (unsigned i = 0; i < round->n_entries; i++)
-        tally->n_of_kind[round->entries[i].kind]++;
+    for (unsigned i = 0; i < round->n_entries; i++) {
+        const struct entry *entry = &round->entries[i];
+        tally->n_of_kind[entry->kind]++;
+        tally->n_of_kv_type[round->engine_options[entry->engine].kv_type]++;
+    }
     for (unsigned w = 0; w < N_WAYS; w++) tally->n_of_way[w] += round->n_of_way[w];
     tally->n_two_pass_rows += round->n_two_pass_rows;
     tally->n_whole += round->n_whole;
@@ -150,7 +158,7 @@ static void count_round(struct round *round, struct tally *tally)
 }
 
 static void play_round(struct round *round, struct request_mix *mix,
-                       bitnet_engine *plain)
+                       bitnet_engine *const plain[N_KV_TYPES])
 {
     struct dice dice = dice_for(seed, round->number, 0);
     struct watchdog dog;
@@ -182,7 +190,9 @@ static void play_rounds(bitnet_model *plain_model, bitnet_model *model,
     const unsigned n_made = n;
     print_message("seed %" PRIu64 ", %s, %u requests\n", seed, model_name, n);
     make_request_mix(&mix, model);
-    bitnet_engine *plain = create_plain_engine(plain_model);
+    bitnet_engine *const plain[N_KV_TYPES] = {
+        [BITNET_KV_F16] = create_plain_engine(plain_model, BITNET_KV_F16),
+        [BITNET_KV_INT8] = create_plain_engine(plain_model, BITNET_KV_INT8)};
     for (uint64_t number = 0; n > 0; number++) {
         memset(&round, 0, sizeof(round));
         round.seed = seed;
@@ -195,11 +205,13 @@ static void play_rounds(bitnet_model *plain_model, bitnet_model *model,
         count_round(&round, &tally);
         n -= round.n_entries;
     }
-    destroy_engine(plain);
+    for (unsigned t = 0; t < N_KV_TYPES; t++) destroy_engine(plain[t]);
     free_request_mix(&mix);
-    print_message("%u whole answers, %u beginnings; %u texts, %u scores, %u vectors\n",
+    print_message("%u whole answers, %u beginnings; %u texts, %u scores, %u vectors; "
+                  "%u with keys and values in int8\n",
                   tally.n_whole, tally.n_cut, tally.n_of_kind[GENERATES],
-                  tally.n_of_kind[SCORES], tally.n_of_kind[EMBEDS]);
+                  tally.n_of_kind[SCORES], tally.n_of_kind[EMBEDS],
+                  tally.n_of_kv_type[BITNET_KV_INT8]);
     assert_true(tally.n_two_pass_rows > 0);
     /* About two thirds and one third. */
     assert_true(tally.n_whole >= n_made / 4 && tally.n_cut >= n_made / 8);
@@ -207,6 +219,9 @@ static void play_rounds(bitnet_model *plain_model, bitnet_model *model,
     for (unsigned w = 0; w < N_WAYS && n_made >= 240; w++)
         if (tally.n_of_way[w] == 0)
             fail_msg("no request of %u %s", n_made, name_of_way((enum way)w));
+    for (unsigned t = 0; t < N_KV_TYPES && n_made >= 240; t++)
+        if (tally.n_of_kv_type[t] == 0)
+            fail_msg("no request of %u has keys and values of type %u", n_made, t);
 }
 
 static void every_request_of_a_small_model_gets_its_own_answer(void **state)

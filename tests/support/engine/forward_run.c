@@ -16,6 +16,14 @@ float *forward_run(const bitnet_model *model, const struct bni_kernels *kernels,
                    unsigned n_threads, const bitnet_token *tokens, size_t n_tokens,
                    size_t chunk)
 {
+    return forward_run_kv(model, kernels, BITNET_KV_F16, n_threads, tokens, n_tokens,
+                          chunk);
+}
+
+float *forward_run_kv(const bitnet_model *model, const struct bni_kernels *kernels,
+                      bitnet_kv_type kv_type, unsigned n_threads,
+                      const bitnet_token *tokens, size_t n_tokens, size_t chunk)
+{
     enum { MAX_CHUNK = 64, MAX_PAGES = 64 };
     const struct bni_hparams *hp = &model->hparams;
     const uint32_t n_pages = bni_kv_pages_for((uint32_t)n_tokens);
@@ -29,7 +37,7 @@ float *forward_run(const bitnet_model *model, const struct bni_kernels *kernels,
 
     assert_int_equal(bni_team_create(n_threads, &team), BITNET_OK);
     assert_int_equal(bni_workspace_init(&workspace, hp, chunk, chunk), BITNET_OK);
-    assert_int_equal(bni_kv_cache_init(&cache, hp, n_pages), BITNET_OK);
+    assert_int_equal(bni_kv_cache_init(&cache, hp, kv_type, n_pages), BITNET_OK);
     assert_int_equal(bni_rope_table_init(&rope, hp, model->rope_factors, n_tokens),
                      BITNET_OK);
     float *logits = bni_calloc(n_tokens * hp->n_vocab, sizeof(*logits));

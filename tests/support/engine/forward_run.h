@@ -10,6 +10,7 @@
 
 #include <stddef.h>
 
+#include <bitnet/engine.h>
 #include <bitnet/model.h>
 
 #include "kernels/kernels.h"
@@ -21,5 +22,10 @@
 float *forward_run(const bitnet_model *model, const struct bni_kernels *kernels,
                    unsigned n_threads, const bitnet_token *tokens, size_t n_tokens,
                    size_t chunk);
+
+/* The same with a cache of this type, which is F16 above. */
+float *forward_run_kv(const bitnet_model *model, const struct bni_kernels *kernels,
+                      bitnet_kv_type kv_type, unsigned n_threads,
+                      const bitnet_token *tokens, size_t n_tokens, size_t chunk);
 
 #endif

@@ -49,9 +49,11 @@ static bitnet_engine_options draw_engine(struct dice *dice, const bitnet_model *
     options.prefix_cache = !one_in(dice, 3);
     options.speculation = one_in(dice, 2);
     options.is_stepped = one_in(dice, 4);
+    options.kv_type = one_in(dice, 2) ? BITNET_KV_INT8 : BITNET_KV_F16;
     if (one_in(dice, 3)) return options;
     const uint32_t n_pages = bni_kv_pages_for(options.n_ctx) + roll(dice, 14);
-    options.kv_cache_bytes = n_pages * (uint64_t)bni_kv_page_bytes(&model->hparams);
+    options.kv_cache_bytes =
+        n_pages * (uint64_t)bni_kv_page_bytes(&model->hparams, options.kv_type);
     return options;
 }
 
@@ -189,13 +191,14 @@ void complain(struct round *round, unsigned index, const char *what)
                  "request: %s.\n"
                  "engine %u of %u: batch %" PRIu32 ", steps of %" PRIu32 ", %" PRIu32
                  " requests, %" PRIu64 " prompt tokens, %" PRIu64
-                 " bytes of cache, prefixes %d, speculation %d, stepped %d; %u compute "
-                 "threads, pool of %" PRIu32 " with %" PRIu32 " places, %u callers%s",
+                 " bytes of cache of type %d, prefixes %d, speculation %d, stepped %d; "
+                 "%u compute threads, pool of %" PRIu32 " with %" PRIu32
+                 " places, %u callers%s",
                  round->seed, round->model_name, round->number, index, kind,
                  way_names[entry->way], entry->n_steps, what, request, entry->engine,
                  round->n_engines, o->max_batch, o->step_tokens, o->max_requests,
-                 o->max_prompt_tokens, o->kv_cache_bytes, o->prefix_cache,
-                 o->speculation, o->is_stepped, round->n_threads,
+                 o->max_prompt_tokens, o->kv_cache_bytes, (int)o->kv_type,
+                 o->prefix_cache, o->speculation, o->is_stepped, round->n_threads,
                  round->pool_options.num_threads, round->pool_options.max_queue_size,
                  round->n_callers, round->is_held ? ", all at once" : "");
     round->has_failed = true;

@@ -225,11 +225,11 @@ static uint64_t bound_of(const bitnet_engine_options *options)
     return bound;
 }
 
-static void the_bound_is_exact_to_the_page(void **state)
+static void check_bound(bitnet_kv_type kv_type)
 {
-    (void)state;
-    const uint64_t page_bytes = bni_kv_page_bytes(&model->hparams);
+    const uint64_t page_bytes = bni_kv_page_bytes(&model->hparams, kv_type);
     bitnet_engine_options options = bitnet_engine_options_default();
+    options.kv_type = kv_type;
     options.kv_cache_bytes = 100 * page_bytes;
     const uint64_t before = bound_of(&options);
     options.kv_cache_bytes++; /* less than a page more: not taken */
@@ -242,6 +242,13 @@ static void the_bound_is_exact_to_the_page(void **state)
     options.prefix_cache = false;
     assert_true(bound_of(&options) == with_cache - bni_prefix_cache_bytes(101, true) +
                                           bni_prefix_cache_bytes(101, false));
+}
+
+static void the_bound_is_exact_to_the_page(void **state)
+{
+    (void)state;
+    check_bound(BITNET_KV_F16);
+    check_bound(BITNET_KV_INT8);
 }
 
 static void more_than_the_process_may_have_is_refused_at_creation(void **state)

@@ -499,10 +499,10 @@ static void engine_options_out_of_range_are_named(void **state)
 {
     (void)state;
     const bitnet_engine_options good = bitnet_engine_options_default();
-    bitnet_engine_options bad[7] = {good, good, good, good, good, good, good};
-    const char *const names[7] = {"n_ctx",       "max_batch",         "max_requests",
+    bitnet_engine_options bad[8] = {good, good, good, good, good, good, good, good};
+    const char *const names[8] = {"n_ctx",       "max_batch",         "max_requests",
                                   "step_tokens", "max_prompt_tokens", "kv_cache_bytes",
-                                  "struct_size"};
+                                  "struct_size", "kv_type is 2"};
     bad[0].n_ctx = model->hparams.n_ctx_train + 1;
     bad[1].max_batch = 0;
     bad[2].max_requests = 0;
@@ -510,7 +510,8 @@ static void engine_options_out_of_range_are_named(void **state)
     bad[4].max_prompt_tokens = 0;
     bad[5].kv_cache_bytes = 1000;
     bad[6].struct_size = 0;
-    for (size_t i = 0; i < 7; i++) {
+    bad[7].kv_type = (bitnet_kv_type)2;
+    for (size_t i = 0; i < 8; i++) {
         bitnet_engine *engine;
         assert_int_equal(bitnet_engine_create(model, &bad[i], &engine),
                          BITNET_ERROR_INVALID_ARGUMENT);
@@ -519,12 +520,12 @@ static void engine_options_out_of_range_are_named(void **state)
     }
 }
 
-static void an_engine_holds_no_more_than_it_announced(void **state)
+static void check_holdings(bitnet_kv_type kv_type)
 {
-    (void)state;
     bitnet_engine_options options = bitnet_engine_options_default();
     options.max_requests = 8;
     options.max_batch = 4;
+    options.kv_type = kv_type;
     uint64_t bound;
     assert_int_equal(bitnet_engine_memory_bound(model, &options, &bound), BITNET_OK);
     const uint64_t before = bni_alloc_in_use();
@@ -541,14 +542,22 @@ static void an_engine_holds_no_more_than_it_announced(void **state)
     destroy_engine(engine);
 }
 
-static void when_any_acquisition_fails_no_engine_is_left_behind(void **state)
+static void an_engine_holds_no_more_than_it_announced(void **state)
 {
     (void)state;
+    check_holdings(BITNET_KV_F16);
+    check_holdings(BITNET_KV_INT8);
+}
+
+static void check_failing_creation(bitnet_kv_type kv_type)
+{
+    bitnet_engine_options options = bitnet_engine_options_default();
+    options.kv_type = kv_type;
     const uint64_t before = bni_alloc_in_use();
     bitnet_engine *engine = NULL;
     for (uint64_t n = 1; engine == NULL; n++) {
         bni_fault_arm(n);
-        const bitnet_status status = bitnet_engine_create(model, NULL, &engine);
+        const bitnet_status status = bitnet_engine_create(model, &options, &engine);
         bni_fault_arm(0);
         if (status == BITNET_OK) break;
         assert_null(engine);
@@ -558,6 +567,13 @@ static void when_any_acquisition_fails_no_engine_is_left_behind(void **state)
     }
     destroy_engine(engine);
     assert_true(bni_alloc_in_use() == before);
+}
+
+static void when_any_acquisition_fails_no_engine_is_left_behind(void **state)
+{
+    (void)state;
+    check_failing_creation(BITNET_KV_F16);
+    check_failing_creation(BITNET_KV_INT8);
 }
 
 int main(void)

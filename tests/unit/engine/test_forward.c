@@ -35,14 +35,14 @@ static bitnet_model *load(const char *path)
 
 /* ---- one answer ---------------------------------------------------------------------- */
 
-static void the_bits_do_not_depend_on_chunks_threads_or_instruction_set(void **state)
+static void check_bits(bitnet_kv_type kv_type)
 {
-    (void)state;
     enum { N_TOKENS = 75 }; /* three pages */
     bitnet_model *model = load(SHIPPED_MODEL);
     bitnet_token tokens[N_TOKENS];
     for (int i = 0; i < N_TOKENS; i++) tokens[i] = (i * 131 + 7) % 2000;
-    float *expected = forward_run(model, &bni_kernels_scalar, 1, tokens, N_TOKENS, 1);
+    float *expected =
+        forward_run_kv(model, &bni_kernels_scalar, kv_type, 1, tokens, N_TOKENS, 1);
     const size_t n_bytes = (size_t)N_TOKENS * model->hparams.n_vocab * sizeof(float);
 
     const size_t chunks[] = {33, 7, 1, 2, 3, 31, 32, 64};
@@ -55,15 +55,89 @@ static void the_bits_do_not_depend_on_chunks_threads_or_instruction_set(void **s
         }
         for (size_t c = 0; c < n_chunks; c++) {
             const unsigned n_threads = 2 + (unsigned)c % 3;
-            float *logits =
-                forward_run(model, kernels, n_threads, tokens, N_TOKENS, chunks[c]);
+            float *logits = forward_run_kv(model, kernels, kv_type, n_threads, tokens,
+                                           N_TOKENS, chunks[c]);
             if (memcmp(logits, expected, n_bytes) != 0)
-                fail_msg("%s, %u threads, chunks of %zu: other bits", isas[i],
-                         n_threads, chunks[c]);
+                fail_msg("cache %d, %s, %u threads, chunks of %zu: other bits",
+                         (int)kv_type, isas[i], n_threads, chunks[c]);
             bni_free(logits);
         }
     }
     bni_free(expected);
+    bitnet_model_release(model);
+}
+
+static void the_bits_do_not_depend_on_chunks_threads_or_instruction_set(void **state)
+{
+    (void)state;
+    check_bits(BITNET_KV_F16);
+    check_bits(BITNET_KV_INT8);
+}
+
+/* ---- int8 beside half precision ------------------------------------------------------- */
+
+static double cosine(const float *a, const float *b, size_t n)
+{
+    double ab = 0, aa = 0, bb = 0;
+    for (size_t i = 0; i < n; i++) {
+        ab += (double)a[i] * (double)b[i];
+        aa += (double)a[i] * (double)a[i];
+        bb += (double)b[i] * (double)b[i];
+    }
+    return ab / sqrt(aa * bb);
+}
+
+static size_t largest(const float *logits, size_t n)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < n; i++)
+        if (logits[i] > logits[best]) best = i;
+    return best;
+}
+
+/* On text of the model's own: what it says greedily with the one cache, read with both. */
+static void a_cache_in_int8_moves_the_logits_a_little(void **state)
+{
+    (void)state;
+    enum { N_TOKENS = IS_SLOW_BUILD ? 100 : 400 };
+    bitnet_model *model = load(SHIPPED_MODEL);
+    const size_t n_vocab = model->hparams.n_vocab;
+    bitnet_engine *engine;
+    assert_int_equal(bitnet_engine_create(model, NULL, &engine), BITNET_OK);
+    bitnet_generate_options options = bitnet_generate_options_default();
+    bitnet_result result = {.struct_size = sizeof(result)};
+    bitnet_model_info info = {.struct_size = sizeof(info)};
+    assert_int_equal(bitnet_model_get_info(model, &info), BITNET_OK);
+    const bitnet_logit_bias no_end = {info.eos_token, -INFINITY};
+    options.max_tokens = N_TOKENS;
+    options.logit_biases = &no_end;
+    options.n_logit_biases = 1;
+    assert_int_equal(bitnet_generate(engine, &options, "Once upon a time", &result),
+                     BITNET_OK);
+    const bitnet_token *tokens = result.tokens;
+    const size_t n = result.n_tokens;
+    assert_int_equal(n, N_TOKENS);
+    const struct bni_kernels *kernels = bni_kernels_select();
+    float *half = forward_run_kv(model, kernels, BITNET_KV_F16, 1, tokens, n, 64);
+    float *int8 = forward_run_kv(model, kernels, BITNET_KV_INT8, 1, tokens, n, 64);
+    double least = 1, sum = 0;
+    size_t n_same = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double c = cosine(half + i * n_vocab, int8 + i * n_vocab, n_vocab);
+        if (c < least) least = c;
+        sum += c;
+        n_same += largest(half + i * n_vocab, n_vocab) ==
+                  largest(int8 + i * n_vocab, n_vocab);
+    }
+    print_message("%zu tokens: cosine %.6f on average, %.6f at least; the same first "
+                  "token at %zu\n",
+                  n, sum / (double)n, least, n_same);
+    assert_true(memcmp(half, int8, n * n_vocab * sizeof(*half)) != 0);
+    assert_true(least > 0.999 && sum / (double)n > 0.9999);
+    bni_free(half);
+    bni_free(int8);
+    bitnet_result_release(&result);
+    bitnet_engine_destroy(engine);
     bitnet_model_release(model);
 }
 
@@ -225,6 +299,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_bits_do_not_depend_on_chunks_threads_or_instruction_set),
+        cmocka_unit_test(a_cache_in_int8_moves_the_logits_a_little),
         cmocka_unit_test(the_shipped_model_s_first_logits_follow_from_the_formulas),
         cmocka_unit_test(squared_relu_logits_agree_with_other_engines),
         cmocka_unit_test(silu_logits_agree_with_other_engines),

@@ -35,7 +35,8 @@ struct pages {
 
 static void make_pages(struct pages *pages, uint32_t n_pages)
 {
-    assert_int_equal(bni_kv_cache_init(&pages->kv, &small, n_pages), BITNET_OK);
+    assert_int_equal(bni_kv_cache_init(&pages->kv, &small, BITNET_KV_F16, n_pages),
+                     BITNET_OK);
     assert_int_equal(bni_prefix_cache_init(&pages->prefixes, &pages->kv, true),
                      BITNET_OK);
 }
@@ -222,7 +223,7 @@ static void no_memory_is_an_error_and_leaks_nothing(void **state)
 {
     (void)state;
     struct bni_kv_cache kv;
-    assert_int_equal(bni_kv_cache_init(&kv, &small, 4), BITNET_OK);
+    assert_int_equal(bni_kv_cache_init(&kv, &small, BITNET_KV_F16, 4), BITNET_OK);
     const uint64_t before = bni_alloc_in_use();
     for (uint64_t n = 1; n <= 3; n++) {
         struct bni_prefix_cache prefixes;
@@ -402,7 +403,8 @@ static void shared_pages_are_reserved_once(void **state)
     for (int is_shared = 0; is_shared < 2; is_shared++) {
         bitnet_engine_options engine_options = bitnet_engine_options_default();
         engine_options.n_ctx = 128;
-        engine_options.kv_cache_bytes = 6 * bni_kv_page_bytes(&model->hparams);
+        engine_options.kv_cache_bytes =
+            6 * bni_kv_page_bytes(&model->hparams, BITNET_KV_F16);
         engine_options.prefix_cache = is_shared;
         struct held_engine held = hold_engine(create_engine(model, &engine_options));
         bitnet_generate_options options = options_for(story(6), 97, 1);
@@ -426,7 +428,8 @@ static void old_prefixes_make_room_and_every_page_is_accounted_for(void **state)
     (void)state;
     bitnet_engine_options engine_options = bitnet_engine_options_default();
     engine_options.n_ctx = 128;
-    engine_options.kv_cache_bytes = 9 * bni_kv_page_bytes(&model->hparams);
+    engine_options.kv_cache_bytes =
+        9 * bni_kv_page_bytes(&model->hparams, BITNET_KV_F16);
     bitnet_engine *engine = create_engine(model, &engine_options);
     bitnet_engine *plain = create_without_cache();
     for (uint32_t i = 0; i < 12; i++) {
@@ -457,7 +460,8 @@ static void an_old_prefix_loses_its_end_first(void **state)
     (void)state;
     bitnet_engine_options engine_options = bitnet_engine_options_default();
     engine_options.n_ctx = 128;
-    engine_options.kv_cache_bytes = 9 * bni_kv_page_bytes(&model->hparams);
+    engine_options.kv_cache_bytes =
+        9 * bni_kv_page_bytes(&model->hparams, BITNET_KV_F16);
     bitnet_engine *engine = create_engine(model, &engine_options);
     size_t n_cached = 0;
     for (uint32_t i = 0; i < 4; i++) {

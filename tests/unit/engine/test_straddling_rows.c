@@ -132,12 +132,8 @@ static void attend(const struct plain *plain, uint32_t layer, const float *q,
         memset(acc, 0, dim * sizeof(*acc));
         for (size_t first = 0; first <= pos; first += 32) {
             query.n_positions = pos + 1 - first < 32 ? pos + 1 - first : 32;
-            scalar->attention_block(&query, 1,
-                                    bni_kv_keys(&plain->cache, plain->pages[first / 32],
-                                                layer, kv),
-                                    bni_kv_values(&plain->cache,
-                                                  plain->pages[first / 32], layer, kv),
-                                    dim, scale);
+            const struct bni_kv_place place = {plain->pages[first / 32], layer, kv};
+            bni_kv_attend(&plain->cache, scalar, place, &query, 1, scale);
         }
         for (size_t d = 0; d < dim; d++) acc[d] /= query.sum;
     }
@@ -159,12 +155,8 @@ static void run_layer(const struct plain *plain, uint32_t index, size_t pos, flo
     rotate(plain, q, hp->n_heads, pos);
     rotate(plain, k, hp->n_kv_heads, pos);
     for (uint32_t g = 0; g < hp->n_kv_heads; g++) {
-        const uint32_t page = plain->pages[pos / 32];
-        scalar->store_f16(k + g * dim, dim,
-                          bni_kv_keys(&plain->cache, page, index, g) + pos % 32, 32);
-        scalar->store_f16(v + g * dim, dim,
-                          bni_kv_values(&plain->cache, page, index, g) + pos % 32 * dim,
-                          1);
+        const struct bni_kv_place place = {plain->pages[pos / 32], index, g};
+        bni_kv_store(&plain->cache, scalar, place, pos % 32, k + g * dim, v + g * dim);
     }
     attend(plain, index, q, pos, h);
     if (layer->attn_sub_norm != NULL)
@@ -194,7 +186,8 @@ static float *run_plain(const bitnet_model *model, const bitnet_token *tokens)
     assert_non_null(logits);
     assert_int_equal(bni_rope_table_init(&plain.rope, plain.hp, NULL, N_TOKENS),
                      BITNET_OK);
-    assert_int_equal(bni_kv_cache_init(&plain.cache, plain.hp, 2), BITNET_OK);
+    assert_int_equal(bni_kv_cache_init(&plain.cache, plain.hp, BITNET_KV_F16, 2),
+                     BITNET_OK);
     for (int i = 0; i < 2; i++) plain.pages[i] = bni_kv_cache_take_page(&plain.cache);
 
     for (size_t pos = 0; pos < N_TOKENS; pos++) {
