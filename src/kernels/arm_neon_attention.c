@@ -1,88 +1,126 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * arm_neon_attention.c - one block of attention with 128-bit vectors, a query at a time.
+ * arm_neon_attention.c - attention with 128-bit vectors.
  *
- * Positions are lanes for the scores, channels are lanes for the values, so that each
- * of the chains that docs/numerics.md defines runs down one lane:
+ * As x86_avx2_attention.c, whose comment explains it, with pairs of vectors of four in
+ * place of vectors of eight. There are 32 registers, so a tile is one pair for each of
+ * the vectors there:
  *
- *     scores    eight registers of four positions    += q[d] * k[d][p],   d = 0, 1, ...
- *     values    eight registers of four channels     += e[p] * v[p][d],   p = 0, 1, ...
+ *     queries     1   2   4
+ *     pairs       4   4   2
  */
 #include <assert.h>
 
+#include "base/size.h"
 #include "kernels/arm_functions.h"
 
-enum { SCORE_VECTORS = BNI_ATTENTION_BLOCK / 4 };
+/* The tile functions take the tile's shape as constants, which only pays off if each
+ * call becomes code of its own. */
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/* Adds the weighted values of `n_eights` times eight channels, from channel d on. */
-static inline __attribute__((always_inline)) void add_values(
-    const float *weights, const uint16_t *v, size_t head_dim, size_t n_positions,
-    float correction, size_t d, size_t n_eights, float *acc)
+enum { MAX_QUERIES = 4, SCORE_VECTORS = BNI_ATTENTION_BLOCK / 4, MAX_PAIRS = 4 };
+
+/* Of the queries of a tile: their scores, and then their weights. */
+typedef float block_floats[MAX_QUERIES][BNI_ATTENTION_BLOCK];
+
+/* How keys and values are stored: a constant of each call, like the tile's shape. */
+enum stored { HALF, INT8 };
+
+struct kv_block {
+    const void *k;
+    const void *v;
+    const float *k_factors; /* of INT8 */
+    const float *v_factors;
+    size_t head_dim;
+    float scale;
+};
+
+/* Loads eight values, widened. */
+ALWAYS_INLINE struct bni_neon_eight load(const void *from, size_t index,
+                                         enum stored type)
 {
-    struct bni_neon_eight sums[4];
-    for (size_t j = 0; j < n_eights; j++) {
-        sums[j].low = vmulq_n_f32(vld1q_f32(acc + d + 8 * j), correction);
-        sums[j].high = vmulq_n_f32(vld1q_f32(acc + d + 8 * j + 4), correction);
-    }
-    for (size_t p = 0; p < n_positions; p++) {
-        const float32x4_t weight = vdupq_n_f32(weights[p]);
-        const uint16_t *values = v + p * head_dim + d;
-        for (size_t j = 0; j < n_eights; j++) {
-            const struct bni_neon_eight value = bni_neon_load_f16(values + 8 * j);
-            sums[j].low = vfmaq_f32(sums[j].low, weight, value.low);
-            sums[j].high = vfmaq_f32(sums[j].high, weight, value.high);
-        }
-    }
-    for (size_t j = 0; j < n_eights; j++) {
-        vst1q_f32(acc + d + 8 * j, sums[j].low);
-        vst1q_f32(acc + d + 8 * j + 4, sums[j].high);
-    }
+    if (type == HALF) return bni_neon_load_f16((const uint16_t *)from + index);
+    const int16x8_t values = vmovl_s8(vld1_s8((const int8_t *)from + index));
+    return (struct bni_neon_eight){vcvtq_f32_s32(vmovl_s16(vget_low_s16(values))),
+                                   vcvtq_f32_s32(vmovl_high_s16(values))};
 }
 
-static void attend(struct bni_attention_query *query, const uint16_t *k,
-                   const uint16_t *v, size_t head_dim, float scale)
+static inline float load_one(const void *from, size_t index, enum stored type)
 {
-    const size_t n_positions = query->n_positions;
-    float *acc = query->acc;
-    assert(n_positions >= 1 && n_positions <= BNI_ATTENTION_BLOCK);
+    return type == HALF ? bni_widen_f16(((const uint16_t *)from)[index])
+                        : (float)((const int8_t *)from)[index];
+}
 
-    float32x4_t scores[SCORE_VECTORS];
-    for (size_t j = 0; j < SCORE_VECTORS; j++) scores[j] = vdupq_n_f32(0.0f);
-    for (size_t d = 0; d < head_dim; d++) {
-        const float32x4_t q_d = vdupq_n_f32(query->q[d]);
-        const uint16_t *keys = k + d * BNI_ATTENTION_BLOCK;
-        for (size_t j = 0; j < SCORE_VECTORS; j += 2) {
-            const struct bni_neon_eight key = bni_neon_load_f16(keys + 4 * j);
-            scores[j] = vfmaq_f32(scores[j], q_d, key.low);
-            scores[j + 1] = vfmaq_f32(scores[j + 1], q_d, key.high);
+/* sum += factor * x. */
+ALWAYS_INLINE void multiply_add(struct bni_neon_eight *sum, float32x4_t factor,
+                                struct bni_neon_eight x)
+{
+    sum->low = vfmaq_f32(sum->low, factor, x.low);
+    sum->high = vfmaq_f32(sum->high, factor, x.high);
+}
+
+/* Writes the scaled scores of all 32 positions, of which some may be no positions. */
+ALWAYS_INLINE void score(const struct bni_attention_query *queries, size_t n_queries,
+                         const struct kv_block *block, enum stored type, size_t n_pairs,
+                         block_floats scores)
+{
+    for (size_t p = 0; p < BNI_ATTENTION_BLOCK; p += 8 * n_pairs) {
+        struct bni_neon_eight sums[MAX_QUERIES][MAX_PAIRS];
+        for (size_t i = 0; i < n_queries; i++)
+            for (size_t j = 0; j < n_pairs; j++)
+                sums[i][j].low = sums[i][j].high = vdupq_n_f32(0.0f);
+        for (size_t d = 0; d < block->head_dim; d++) {
+            struct bni_neon_eight keys[MAX_PAIRS];
+            for (size_t j = 0; j < n_pairs; j++)
+                keys[j] = load(block->k, d * BNI_ATTENTION_BLOCK + p + 8 * j, type);
+            for (size_t i = 0; i < n_queries; i++) {
+                const float32x4_t q_d = vdupq_n_f32(queries[i].q[d]);
+                for (size_t j = 0; j < n_pairs; j++)
+                    multiply_add(&sums[i][j], q_d, keys[j]);
+            }
         }
+        for (size_t i = 0; i < n_queries; i++)
+            for (size_t j = 0; j < n_pairs; j++) {
+                vst1q_f32(scores[i] + p + 8 * j, sums[i][j].low);
+                vst1q_f32(scores[i] + p + 8 * j + 4, sums[i][j].high);
+            }
     }
+    for (size_t i = 0; i < n_queries; i++)
+        for (size_t p = 0; p < BNI_ATTENTION_BLOCK; p += 4) {
+            float32x4_t sum = vld1q_f32(scores[i] + p);
+            if (type == INT8) sum = vmulq_f32(sum, vld1q_f32(block->k_factors + p));
+            vst1q_f32(scores[i] + p, vmulq_n_f32(sum, block->scale));
+        }
+}
 
-    /* Positions past the end hold anything: they take no part in the maximum, and
-     * their weight is +0. */
+/* Goes on with the softmax: makes weights of the scores, and returns by what the values
+ * so far are to be multiplied. Positions past the end hold anything: they take no part
+ * in the maximum, and their weight is +0. */
+static float weigh(struct bni_attention_query *query, float scores[BNI_ATTENTION_BLOCK])
+{
     static const uint32_t first_indices[4] = {0, 1, 2, 3};
-    const uint32x4_t end = vdupq_n_u32((uint32_t)n_positions);
+    const uint32x4_t end = vdupq_n_u32((uint32_t)query->n_positions);
     uint32x4_t index = vld1q_u32(first_indices);
     uint32x4_t is_position[SCORE_VECTORS];
     float32x4_t max_lanes = vdupq_n_f32(query->max);
     for (size_t j = 0; j < SCORE_VECTORS; j++) {
+        const float32x4_t s = vld1q_f32(scores + 4 * j);
         is_position[j] = vcltq_u32(index, end);
         index = vaddq_u32(index, vdupq_n_u32(4));
-        scores[j] = vmulq_n_f32(scores[j], scale);
         /* A NaN is not greater. */
         const uint32x4_t is_greater =
-            vandq_u32(vcgtq_f32(scores[j], max_lanes), is_position[j]);
-        max_lanes = vbslq_f32(is_greater, scores[j], max_lanes);
+            vandq_u32(vcgtq_f32(s, max_lanes), is_position[j]);
+        max_lanes = vbslq_f32(is_greater, s, max_lanes);
     }
     const float max = vmaxvq_f32(max_lanes) + 0.0f; /* -0 becomes +0 */
 
-    float weights[BNI_ATTENTION_BLOCK];
     float32x4_t lanes[4];
     for (size_t j = 0; j < SCORE_VECTORS; j++) {
-        const float32x4_t e = bni_neon_exp(vsubq_f32(scores[j], vdupq_n_f32(max)));
+        const float32x4_t s = vld1q_f32(scores + 4 * j);
+        const float32x4_t e = bni_neon_exp(vsubq_f32(s, vdupq_n_f32(max)));
         const float32x4_t weight =
             vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(e), is_position[j]));
-        vst1q_f32(weights + 4 * j, weight);
+        vst1q_f32(scores + 4 * j, weight);
         lanes[j % 4] = j < 4 ? weight : vaddq_f32(lanes[j % 4], weight);
     }
     const float sum = bni_neon_fold_lanes(lanes);
@@ -90,33 +128,121 @@ static void attend(struct bni_attention_query *query, const uint16_t *k,
     const float correction = bni_exp(query->max - max);
     query->sum = query->sum * correction + sum;
     query->max = max;
+    return correction;
+}
 
-    size_t d = 0;
-    for (; head_dim - d >= 32; d += 32)
-        add_values(weights, v, head_dim, n_positions, correction, d, 4, acc);
-    for (; head_dim - d >= 8; d += 8)
-        add_values(weights, v, head_dim, n_positions, correction, d, 1, acc);
-    for (; d < head_dim; d++) {
-        float value = acc[d] * correction;
-        for (size_t p = 0; p < n_positions; p++)
-            value = fmaf(weights[p], bni_widen_f16(v[p * head_dim + d]), value);
-        acc[d] = value;
+/* The factors of the values go into the weights. */
+static void apply_factors(float weights[BNI_ATTENTION_BLOCK], const float *factors)
+{
+    for (size_t p = 0; p < BNI_ATTENTION_BLOCK; p += 4)
+        vst1q_f32(weights + p,
+                  vmulq_f32(vld1q_f32(weights + p), vld1q_f32(factors + p)));
+}
+
+/* acc = acc * correction, and then the weighted values of the positions [p, p_end), for
+ * `n_pairs` times eight channels from d on. */
+ALWAYS_INLINE void add_channels(const struct bni_attention_query *queries,
+                                size_t n_queries, block_floats weights,
+                                const float *corrections, const struct kv_block *block,
+                                enum stored type, size_t p, size_t p_end, size_t d,
+                                size_t n_pairs)
+{
+    struct bni_neon_eight sums[MAX_QUERIES][MAX_PAIRS];
+    for (size_t i = 0; i < n_queries; i++)
+        for (size_t j = 0; j < n_pairs; j++) {
+            const float *acc = queries[i].acc + d + 8 * j;
+            sums[i][j].low = vmulq_n_f32(vld1q_f32(acc), corrections[i]);
+            sums[i][j].high = vmulq_n_f32(vld1q_f32(acc + 4), corrections[i]);
+        }
+    for (; p < p_end; p++) {
+        struct bni_neon_eight values[MAX_PAIRS];
+        for (size_t j = 0; j < n_pairs; j++)
+            values[j] = load(block->v, p * block->head_dim + d + 8 * j, type);
+        for (size_t i = 0; i < n_queries; i++) {
+            const float32x4_t weight = vdupq_n_f32(weights[i][p]);
+            for (size_t j = 0; j < n_pairs; j++)
+                multiply_add(&sums[i][j], weight, values[j]);
+        }
     }
+    for (size_t i = 0; i < n_queries; i++)
+        for (size_t j = 0; j < n_pairs; j++) {
+            float *acc = queries[i].acc + d + 8 * j;
+            vst1q_f32(acc, sums[i][j].low);
+            vst1q_f32(acc + 4, sums[i][j].high);
+        }
+}
+
+/* The same for all channels, tiles of `n_pairs` first. */
+ALWAYS_INLINE void add_values(const struct bni_attention_query *queries,
+                              size_t n_queries, block_floats weights,
+                              const float *corrections, const struct kv_block *block,
+                              enum stored type, size_t p, size_t p_end, size_t n_pairs)
+{
+    const size_t head_dim = block->head_dim;
+    size_t d = 0;
+    for (; head_dim - d >= 8 * n_pairs; d += 8 * n_pairs)
+        add_channels(queries, n_queries, weights, corrections, block, type, p, p_end, d,
+                     n_pairs);
+    for (; head_dim - d >= 8; d += 8)
+        add_channels(queries, n_queries, weights, corrections, block, type, p, p_end, d,
+                     1);
+    for (; d < head_dim; d++)
+        for (size_t i = 0; i < n_queries; i++) {
+            float value = queries[i].acc[d] * corrections[i];
+            for (size_t n = p; n < p_end; n++)
+                value = fmaf(weights[i][n], load_one(block->v, n * head_dim + d, type),
+                             value);
+            queries[i].acc[d] = value;
+        }
+}
+
+ALWAYS_INLINE void attend(struct bni_attention_query *queries, size_t n_queries,
+                          const struct kv_block *block, enum stored type,
+                          size_t n_pairs)
+{
+    block_floats weights;
+    float corrections[MAX_QUERIES];
+    size_t n_common = BNI_ATTENTION_BLOCK;
+    score(queries, n_queries, block, type, n_pairs, weights);
+    for (size_t i = 0; i < n_queries; i++) {
+        const size_t n_positions = queries[i].n_positions;
+        assert(n_positions >= 1 && n_positions <= BNI_ATTENTION_BLOCK);
+        n_common = bni_size_min(n_common, n_positions);
+        corrections[i] = weigh(&queries[i], weights[i]);
+        if (type == INT8) apply_factors(weights[i], block->v_factors);
+    }
+    add_values(queries, n_queries, weights, corrections, block, type, 0, n_common,
+               n_pairs);
+    const float none = 1.0f; /* has been applied */
+    for (size_t i = 0; i < n_queries; i++) {
+        if (queries[i].n_positions > n_common)
+            add_values(&queries[i], 1, weights + i, &none, block, type, n_common,
+                       queries[i].n_positions, MAX_PAIRS);
+    }
+}
+
+ALWAYS_INLINE void attend_all(struct bni_attention_query *queries, size_t n_queries,
+                              const struct kv_block *block, enum stored type)
+{
+    size_t i = 0;
+    for (; n_queries - i >= 4; i += 4) attend(queries + i, 4, block, type, 2);
+    for (; n_queries - i >= 2; i += 2) attend(queries + i, 2, block, type, 4);
+    if (i < n_queries) attend(queries + i, 1, block, type, 4);
 }
 
 void bni_neon_attention_block(struct bni_attention_query *queries, size_t n_queries,
                               const uint16_t *k, const uint16_t *v, size_t head_dim,
                               float scale)
 {
-    for (size_t i = 0; i < n_queries; i++) attend(&queries[i], k, v, head_dim, scale);
+    const struct kv_block block = {k, v, NULL, NULL, head_dim, scale};
+    attend_all(queries, n_queries, &block, HALF);
 }
 
-/* Not written for NEON yet. */
 void bni_neon_attention_block_int8(struct bni_attention_query *queries,
                                    size_t n_queries, const int8_t *k,
                                    const float *k_factors, const int8_t *v,
                                    const float *v_factors, size_t head_dim, float scale)
 {
-    bni_kernels_scalar.attention_block_int8(queries, n_queries, k, k_factors, v,
-                                            v_factors, head_dim, scale);
+    const struct kv_block block = {k, v, k_factors, v_factors, head_dim, scale};
+    attend_all(queries, n_queries, &block, INT8);
 }
