@@ -49,8 +49,9 @@ typedef bool (*bitnet_progress_fn)(void *user, double fraction);
  * Whether a model gets an eight-bit copy of its output head, from which a step finds the
  * few tokens that can be chosen before it computes their logits. The copy takes memory,
  * n_vocab * (n_embd + 12) bytes beyond the file, and a while to make
- * (bitnet_model_info); a step then reads half of the bytes of an F16 head. It changes
- * no token: docs/engine.md says which requests it serves.
+ * (bitnet_model_info), by the compute threads, which the load then needs; a step then
+ * reads half of the bytes of an F16 head. It changes no token: docs/engine.md says which
+ * requests it serves.
  */
 typedef enum bitnet_head_copy {
     BITNET_HEAD_COPY_AUTO,  /* where it makes a step faster */

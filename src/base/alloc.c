@@ -142,6 +142,11 @@ int64_t bni_alloc_thread_balance(void)
     return thread_balance;
 }
 
+void bni_alloc_set_thread_balance(int64_t n_bytes)
+{
+    thread_balance = n_bytes;
+}
+
 void bni_alloc_set_limit(uint64_t n_bytes)
 {
     atomic_store_explicit(&limit_bytes, n_bytes, memory_order_relaxed);

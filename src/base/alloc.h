@@ -40,6 +40,9 @@ uint64_t bni_alloc_in_use(void);
 /* Bytes this thread has taken less those it has freed: two calls measure what lies
  * between them, whatever other threads do. */
 int64_t bni_alloc_thread_balance(void);
+/* Sets it back, so that what was taken since is not measured: for what belongs to the
+ * process, whoever comes to make it. */
+void bni_alloc_set_thread_balance(int64_t n_bytes);
 /* The most that may be held; UINT64_MAX: no limit. */
 void bni_alloc_set_limit(uint64_t n_bytes);
 uint64_t bni_alloc_limit(void);

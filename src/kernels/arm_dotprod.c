@@ -54,6 +54,7 @@ const struct bni_kernels bni_kernels_dotprod = {
             [BNI_DENSE_Q6_K] = bni_neon_dense_matmul_q6_k,
         },
     .coarse_matmul = bni_neon_coarse_matmul,
+    .coarse_copy = bni_neon_coarse_copy,
     .widen =
         {
             [BNI_DENSE_F32] = bni_neon_widen_f32,

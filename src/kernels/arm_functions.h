@@ -112,6 +112,8 @@ void bni_neon_dense_matmul_q6_k(const struct bni_dense_args *args, size_t row_be
                                 size_t row_end);
 void bni_neon_coarse_matmul(const struct bni_coarse_args *args, size_t row_begin,
                             size_t row_end);
+bool bni_neon_coarse_copy(const float *x, size_t n, int8_t *codes,
+                          struct bni_coarse_copy *out);
 void bni_neon_widen_q8_0(const void *from, size_t n, float *out);
 void bni_neon_widen_q6_k(const void *from, size_t n, float *out);
 void bni_neon_attention_block(struct bni_attention_query *queries, size_t n_queries,

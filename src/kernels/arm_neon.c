@@ -5,7 +5,8 @@
  * Each function does what its namesake in scalar.c does, on four elements at a time or
  * a few times four. Sixteen lanes are four registers. What is left at the end of an
  * array is done one by one, with the scalar definitions, which give the same bits. The
- * matrix products are in arm_neon_matmul.c, attention is in arm_neon_attention.c.
+ * matrix products are in arm_neon_matmul.c and arm_neon_head.c, attention is in
+ * arm_neon_attention.c.
  *
  * Where a NaN decides, values are compared and selected: ARM's own minimum and maximum
  * treat a NaN in ways of their own.
@@ -216,36 +217,6 @@ void bni_neon_add(float *x, const float *y, size_t n)
     for (; i < n; i++) x[i] = x[i] + y[i];
 }
 
-/* Heads in blocks, and the first pass over a head: not written for NEON yet. */
-
-void bni_neon_dense_matmul_q8_0(const struct bni_dense_args *args, size_t row_begin,
-                                size_t row_end)
-{
-    bni_kernels_scalar.dense_matmul[BNI_DENSE_Q8_0](args, row_begin, row_end);
-}
-
-void bni_neon_dense_matmul_q6_k(const struct bni_dense_args *args, size_t row_begin,
-                                size_t row_end)
-{
-    bni_kernels_scalar.dense_matmul[BNI_DENSE_Q6_K](args, row_begin, row_end);
-}
-
-void bni_neon_coarse_matmul(const struct bni_coarse_args *args, size_t row_begin,
-                            size_t row_end)
-{
-    bni_kernels_scalar.coarse_matmul(args, row_begin, row_end);
-}
-
-void bni_neon_widen_q8_0(const void *from, size_t n, float *out)
-{
-    bni_kernels_scalar.widen[BNI_DENSE_Q8_0](from, n, out);
-}
-
-void bni_neon_widen_q6_k(const void *from, size_t n, float *out)
-{
-    bni_kernels_scalar.widen[BNI_DENSE_Q6_K](from, n, out);
-}
-
 const struct bni_kernels bni_kernels_neon = {
     .name = "neon",
     .quantize = bni_neon_quantize,
@@ -259,6 +230,7 @@ const struct bni_kernels bni_kernels_neon = {
             [BNI_DENSE_Q6_K] = bni_neon_dense_matmul_q6_k,
         },
     .coarse_matmul = bni_neon_coarse_matmul,
+    .coarse_copy = bni_neon_coarse_copy,
     .widen =
         {
             [BNI_DENSE_F32] = bni_neon_widen_f32,

@@ -16,6 +16,7 @@
 #ifndef BNI_KERNELS_KERNELS_H
 #define BNI_KERNELS_KERNELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -110,6 +111,13 @@ struct bni_coarse_args {
     size_t out_stride;
 };
 
+/* What coarse_copy() tells of a row. */
+struct bni_coarse_copy {
+    float scale;
+    float squares; /* sum of x^2 */
+    float left;    /* sum of (x - scale * code)^2 */
+};
+
 /* One query head, its softmax over the positions so far, and its part in the next block:
  * see attention_block(). */
 struct bni_attention_query {
@@ -142,6 +150,15 @@ struct bni_kernels {
      * no use is made of copies. */
     void (*coarse_matmul)(const struct bni_coarse_args *args, size_t row_begin,
                           size_t row_end);
+
+    /*
+     * Copies a row of n values, a multiple of 16, to eight bits for coarse_matmul():
+     * scale = max |x| / 127, code = round_half_even(x * (1 / scale)), all 0 if scale is
+     * below 2^-126; both sums in the 16-lane order. False, with `codes` and `out` left
+     * as they are, if the sum of x^2 is not finite.
+     */
+    bool (*coarse_copy)(const float *x, size_t n, int8_t *codes,
+                        struct bni_coarse_copy *out);
 
     /* Widens n values, whole blocks, of each bni_dense_type to float: exact. */
     void (*widen[BNI_DENSE_N_TYPES])(const void *from, size_t n, float *out);

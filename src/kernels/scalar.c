@@ -9,6 +9,7 @@
  * a single number is in elementary.h.
  */
 #include <assert.h>
+#include <float.h>
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>
@@ -198,6 +199,32 @@ static void coarse_matmul(const struct bni_coarse_args *args, size_t row_begin,
     }
 }
 
+static bool coarse_copy(const float *x, size_t n, int8_t *codes,
+                        struct bni_coarse_copy *out)
+{
+    assert(n % LANES == 0);
+    float lanes[LANES] = {0};
+    float largest = 0.0f;
+    for (size_t i = 0; i < n; i++) {
+        lanes[i % LANES] = fmaf(x[i], x[i], lanes[i % LANES]);
+        if (fabsf(x[i]) > largest) largest = fabsf(x[i]);
+    }
+    const float squares = fold_lanes(lanes);
+    if (!isfinite(squares)) return false;
+
+    const float scale = largest / 127.0f;
+    const float inverse = scale >= FLT_MIN ? 1.0f / scale : 0.0f;
+    float left[LANES] = {0};
+    for (size_t i = 0; i < n; i++) {
+        codes[i] =
+            (int8_t)rintf(x[i] * inverse); /* at most 127 after three roundings */
+        const float rest = fmaf(-scale, (float)codes[i], x[i]);
+        left[i % LANES] = fmaf(rest, rest, left[i % LANES]);
+    }
+    *out = (struct bni_coarse_copy){scale, squares, fold_lanes(left)};
+    return true;
+}
+
 static void widen_f32(const void *from, size_t n, float *out)
 {
     memcpy(out, from, n * sizeof(*out));
@@ -362,6 +389,7 @@ const struct bni_kernels bni_kernels_scalar = {
             [BNI_DENSE_Q6_K] = dense_matmul_q6_k,
         },
     .coarse_matmul = coarse_matmul,
+    .coarse_copy = coarse_copy,
     .widen =
         {
             [BNI_DENSE_F32] = widen_f32,

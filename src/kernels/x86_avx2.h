@@ -128,6 +128,8 @@ void bni_avx2_widen_q6_k(const void *from, size_t n, float *out);
 
 void bni_avx2_coarse_matmul(const struct bni_coarse_args *args, size_t row_begin,
                             size_t row_end);
+bool bni_avx2_coarse_copy(const float *x, size_t n, int8_t *codes,
+                          struct bni_coarse_copy *out);
 
 void bni_avx2_quantize(const float *x, size_t n, int8_t *q, float *scale, int32_t *sum);
 void bni_avx2_widen_f32(const void *from, size_t n, float *out);
@@ -164,7 +166,7 @@ void bni_avx2_add(float *x, const float *y, size_t n);
                 [BNI_DENSE_Q8_0] = bni_avx2_dense_matmul_q8_0, \
                 [BNI_DENSE_Q6_K] = bni_avx2_dense_matmul_q6_k, \
             }, \
-        .coarse_matmul = bni_avx2_coarse_matmul, \
+        .coarse_matmul = bni_avx2_coarse_matmul, .coarse_copy = bni_avx2_coarse_copy, \
         .widen = \
             { \
                 [BNI_DENSE_F32] = bni_avx2_widen_f32, \

@@ -8,9 +8,10 @@
  * instructions for each row of activations that it meets, which is less than it takes
  * to bring the weights from memory.
  *
- * Tiles and panels are those of x86_avx2_dense.c.
+ * Tiles and panels are those of x86_avx2_dense.c. At the end is what copies a row.
  */
 #include <assert.h>
+#include <float.h>
 #include <immintrin.h>
 
 #include "base/size.h"
@@ -77,4 +78,52 @@ void bni_avx2_coarse_matmul(const struct bni_coarse_args *args, size_t row_begin
         default: break;
         }
     }
+}
+
+/* Narrows sixteen integers in -127..127, of which `low` has the first eight. */
+static __m128i narrow_to_bytes(__m256i low, __m256i high)
+{
+    const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high),
+                                                   _MM_SHUFFLE(3, 1, 2, 0));
+    return _mm_packs_epi16(_mm256_castsi256_si128(words),
+                           _mm256_extracti128_si256(words, 1));
+}
+
+bool bni_avx2_coarse_copy(const float *x, size_t n, int8_t *codes,
+                          struct bni_coarse_copy *out)
+{
+    assert(n % 16 == 0);
+    const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
+    __m256 max = _mm256_setzero_ps(); /* of no consequence if there is a NaN */
+    __m256 low = _mm256_setzero_ps();
+    __m256 high = _mm256_setzero_ps();
+    for (size_t i = 0; i < n; i += 16) {
+        const __m256 a = _mm256_loadu_ps(x + i);
+        const __m256 b = _mm256_loadu_ps(x + i + 8);
+        max = _mm256_max_ps(max, _mm256_max_ps(_mm256_and_ps(a, magnitude),
+                                               _mm256_and_ps(b, magnitude)));
+        low = _mm256_fmadd_ps(a, a, low);
+        high = _mm256_fmadd_ps(b, b, high);
+    }
+    const float squares = bni_avx2_fold_lanes(low, high);
+    if (!isfinite(squares)) return false;
+
+    const float scale = bni_avx2_largest(max) / 127.0f;
+    const __m256 factor = _mm256_set1_ps(scale);
+    const __m256 inverse = _mm256_set1_ps(scale >= FLT_MIN ? 1.0f / scale : 0.0f);
+    low = _mm256_setzero_ps();
+    high = _mm256_setzero_ps();
+    for (size_t i = 0; i < n; i += 16) {
+        const __m256 a = _mm256_loadu_ps(x + i);
+        const __m256 b = _mm256_loadu_ps(x + i + 8);
+        const __m256i codes_a = _mm256_cvtps_epi32(_mm256_mul_ps(a, inverse));
+        const __m256i codes_b = _mm256_cvtps_epi32(_mm256_mul_ps(b, inverse));
+        _mm_storeu_si128((__m128i *)(codes + i), narrow_to_bytes(codes_a, codes_b));
+        const __m256 rest_a = _mm256_fnmadd_ps(factor, _mm256_cvtepi32_ps(codes_a), a);
+        const __m256 rest_b = _mm256_fnmadd_ps(factor, _mm256_cvtepi32_ps(codes_b), b);
+        low = _mm256_fmadd_ps(rest_a, rest_a, low);
+        high = _mm256_fmadd_ps(rest_b, rest_b, high);
+    }
+    *out = (struct bni_coarse_copy){scale, squares, bni_avx2_fold_lanes(low, high)};
+    return true;
 }

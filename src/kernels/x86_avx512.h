@@ -124,6 +124,7 @@ void bni_avx512_attention_block_int8(struct bni_attention_query *queries,
                 [BNI_DENSE_Q6_K] = bni_avx2_dense_matmul_q6_k, \
             }, \
         .coarse_matmul = bni_avx512_coarse_matmul, \
+        .coarse_copy = bni_avx2_coarse_copy, \
         .widen = \
             { \
                 [BNI_DENSE_F32] = bni_avx2_widen_f32, \

@@ -2,14 +2,23 @@
 /*
  * head_copy.c - see head_copy.h.
  *
- * Everything that a bound is made of is computed in double and rounded up. A sum of
- * n <= 2^20 squares in double is off by less than n * 2^-52 of itself, whatever its
- * order, and each square by as little, so a factor of 1 + 2^-30 covers it all.
+ * The compute team makes it, a piece of rows at a time, and each piece is a turn of its
+ * own: an engine that wants the team waits for one piece, a load waits for one step, and
+ * nobody has the turn while the load's caller is told how far it is.
+ *
+ *     turn             tell, or stop   turn             tell
+ *     [rows 0 .. 6552]                 [rows 6553 .. ]        ...
+ *      `--> a grain of rows, widened into a buffer of the grain's, one by one
+ *
+ * A row is copied alone, so the copy does not depend on who copies what.
+ *
+ * A kernel sums up squares in float; what it may have lost is put back in double, by
+ * length_bound().
  */
 #include "model/head_copy.h"
 
-#include <float.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include <bitnet/clock.h>
@@ -19,13 +28,13 @@
 #include "base/size.h"
 #include "kernels/kernels.h"
 #include "model/model.h"
-#include "model/progress.h"
+#include "threads/compute.h"
 
-enum { LANES = 16 };
+enum {
+    PIECE_VALUES = 16 << 20, /* some milliseconds; fewer huge pages that two meet in */
+    GRAINS_PER_PIECE = 64,
+};
 
-/* 1.5 * 2^23: adding and subtracting it rounds to an integer. */
-static const float rounder = 0x1.8p+23f;
-static const double round_up = 1.0 + 0x1p-30;
 static const float max_norm = 0x1p60f; /* products of two lengths stay far from 2^127 */
 
 bitnet_status bni_head_copy_check(const char *what, bitnet_head_copy choice)
@@ -52,84 +61,84 @@ static float bound_to_float(double bound)
     return (double)nearest < bound ? nextafterf(nearest, INFINITY) : nearest;
 }
 
-static float length_bound(const double squares[LANES])
+/*
+ * The length of n numbers is at most this, where `squares` is the sum of their squares
+ * as a kernel has it: 16 lanes of n / 16 fused steps and 4 folds. Each of those g =
+ * n / 16 + 4 steps loses at most u = 2^-24 of the sum, g u / (1 - g u) in all, and a
+ * fused step 2^-150 more if its result is subnormal. The last factor is for this
+ * function's own roundings, and for numbers that were rounded once before.
+ */
+static float length_bound(float squares, size_t n)
 {
-    double sum = 0;
-    for (size_t l = 0; l < LANES; l++) sum += squares[l];
-    return bound_to_float(sqrt(sum) * round_up);
+    const double steps = ((double)n / 16 + 4) * 0x1p-24;
+    const double lost = steps / (1 - steps);
+    const double sum = ((double)squares + (double)n * 0x1p-149) / (1 - lost);
+    return bound_to_float(sqrt(sum) * (1 + 0x1p-22));
 }
 
-static float largest_magnitude(const float *values, size_t n)
-{
-    float lanes[LANES] = {0};
-    for (size_t k = 0; k < n; k += LANES) {
-        for (size_t l = 0; l < LANES; l++) {
-            const float magnitude = fabsf(values[k + l]);
-            lanes[l] = magnitude > lanes[l] ? magnitude : lanes[l];
-        }
-    }
-    float largest = 0;
-    for (size_t l = 0; l < LANES; l++)
-        if (lanes[l] > largest) largest = lanes[l];
-    return largest;
-}
+/* A copy in the making. */
+struct copying {
+    const struct bni_dense_weight *head;
+    const struct bni_kernels *kernels;
+    struct bni_head_copy *copy;
+    size_t rows_per_piece;
+    size_t rows_per_grain;
+    float *buffers; /* a row of floats for each grain of a piece */
+    size_t piece;   /* its first row */
+    /* Relaxed: cleared by whichever thread meets a row that has no copy, read when all
+     * have joined. */
+    atomic_bool is_possible;
+};
 
-/* Returns a bound on the length of a row. */
-static float length_of(const float *values, size_t n)
+/* Copies one row of the head, by way of `values`. False if it cannot be. */
+static bool copy_row(const struct copying *copying, size_t row, float *values)
 {
-    double squares[LANES] = {0};
-    for (size_t k = 0; k < n; k += LANES)
-        for (size_t l = 0; l < LANES; l++)
-            squares[l] += (double)values[k + l] * (double)values[k + l];
-    return length_bound(squares);
-}
-
-/* Copies one row. False if it cannot be. `rounded` has room for it. */
-static bool copy_row(const float *values, size_t n_cols, size_t row, float *rounded,
-                     struct bni_head_copy *copy)
-{
-    const float norm = length_of(values, n_cols);
-    if (!(norm <= max_norm)) return false; /* nor NaN */
-    const float scale = largest_magnitude(values, n_cols) / 127.0f;
-    const float inverse = scale >= FLT_MIN ? 1.0f / scale : 0.0f; /* or all codes 0 */
-    int8_t *codes = copy->codes + row * n_cols;
-    /* To the nearest integer: at most 127, whatever the three roundings do. */
-    for (size_t k = 0; k < n_cols; k++)
-        rounded[k] = (values[k] * inverse + rounder) - rounder;
-    for (size_t k = 0; k < n_cols; k++) codes[k] = (int8_t)(int32_t)rounded[k];
-    /* Any integers would do: how far they are off is measured. The difference is near
-     * enough: it is of doubles, and products of a float and seven bits are exact. */
-    double squares[LANES] = {0};
-    for (size_t k = 0; k < n_cols; k += LANES) {
-        for (size_t l = 0; l < LANES; l++) {
-            const double left =
-                (double)values[k + l] - (double)scale * (double)rounded[k + l];
-            squares[l] += left * left;
-        }
-    }
-    copy->scales[row] = scale;
-    copy->residuals[row] = length_bound(squares);
-    copy->norms[row] = norm;
-    return true;
-}
-
-static bitnet_status copy_rows(const struct bni_dense_weight *head,
-                               const struct bni_kernels *kernels,
-                               bni_head_copy_fn on_progress, void *user, float *buffer,
-                               struct bni_head_copy *copy, bool *is_possible)
-{
+    const struct bni_dense_weight *head = copying->head;
     const size_t row_bytes = bni_dense_bytes(head->type, head->n_cols);
-    const char *values = head->values;
-    size_t n_untold = 0;
-    *is_possible = true;
-    for (size_t row = 0; row < head->n_rows && *is_possible; row++) {
-        kernels->widen[head->type](values + row * row_bytes, head->n_cols, buffer);
-        *is_possible = copy_row(buffer, head->n_cols, row, buffer + head->n_cols, copy);
-        n_untold += head->n_cols;
-        if (n_untold < BNI_PROGRESS_BYTES && row + 1 < head->n_rows) continue;
-        const bitnet_status status = on_progress(user, n_untold);
+    struct bni_head_copy *copy = copying->copy;
+    struct bni_coarse_copy made;
+    copying->kernels->widen[head->type]((const char *)head->values + row * row_bytes,
+                                        head->n_cols, values);
+    if (!copying->kernels->coarse_copy(values, head->n_cols,
+                                       copy->codes + row * head->n_cols, &made))
+        return false;
+    copy->scales[row] = made.scale;
+    copy->residuals[row] = length_bound(made.left, head->n_cols);
+    copy->norms[row] = length_bound(made.squares, head->n_cols);
+    return copy->norms[row] <= max_norm;
+}
+
+/* Rows begin .. end of the piece, where `begin` is the first of a grain. */
+static void copy_rows(void *user, size_t begin, size_t end)
+{
+    struct copying *copying = user;
+    float *values =
+        copying->buffers + begin / copying->rows_per_grain * copying->head->n_cols;
+    for (size_t i = begin; i < end; i++)
+        if (!copy_row(copying, copying->piece + i, values))
+            atomic_store_explicit(&copying->is_possible, false, memory_order_relaxed);
+}
+
+static bool is_possible(struct copying *copying)
+{
+    return atomic_load_explicit(&copying->is_possible, memory_order_relaxed);
+}
+
+/* Copies all pieces, or those up to the first that has no copy. */
+static bitnet_status copy_pieces(struct copying *copying, bni_head_copy_fn on_progress,
+                                 void *user)
+{
+    const size_t n_rows = copying->head->n_rows;
+    for (copying->piece = 0; copying->piece < n_rows && is_possible(copying);
+         copying->piece += copying->rows_per_piece) {
+        const size_t n = bni_size_min(copying->rows_per_piece, n_rows - copying->piece);
+        struct bni_team *team;
+        bitnet_status status = bni_compute_acquire(&team);
         if (status != BITNET_OK) return status;
-        n_untold = 0;
+        bni_team_run(team, n, copying->rows_per_grain, copy_rows, copying);
+        bni_compute_release(team);
+        status = on_progress(user, n * copying->head->n_cols);
+        if (status != BITNET_OK) return status;
     }
     return BITNET_OK;
 }
@@ -157,18 +166,25 @@ bitnet_status bni_head_copy_make(const struct bni_dense_weight *head,
                                  struct bni_head_copy *copy)
 {
     const uint64_t begin_ns = bitnet_clock_ns();
-    const struct bni_kernels *kernels = bni_kernels_select();
-    if (kernels == NULL) return bitnet_last_status();
-    float *buffer = bni_calloc(2 * (size_t)head->n_cols, sizeof(*buffer));
-    if (buffer == NULL) return bitnet_last_status();
+    struct copying copying = {
+        .head = head,
+        .kernels = bni_kernels_select(),
+        .copy = copy,
+        .rows_per_piece =
+            bni_size_min(bni_size_max(PIECE_VALUES / head->n_cols, 1), head->n_rows),
+    };
+    if (copying.kernels == NULL) return bitnet_last_status();
+    atomic_init(&copying.is_possible, true);
+    copying.rows_per_grain = bni_size_div_up(copying.rows_per_piece, GRAINS_PER_PIECE);
+    const size_t n_buffers =
+        bni_size_div_up(copying.rows_per_piece, copying.rows_per_grain);
+    copying.buffers = bni_calloc(n_buffers * head->n_cols, sizeof(*copying.buffers));
+    if (copying.buffers == NULL) return bitnet_last_status();
     bitnet_status status = make_room(head, copy);
-    bool is_possible = true;
-    if (status == BITNET_OK)
-        status =
-            copy_rows(head, kernels, on_progress, user, buffer, copy, &is_possible);
-    bni_free(buffer);
+    if (status == BITNET_OK) status = copy_pieces(&copying, on_progress, user);
+    bni_free(copying.buffers);
     copy->build_ns = bitnet_clock_ns() - begin_ns;
-    if (status != BITNET_OK || !is_possible) bni_head_copy_free(copy);
+    if (status != BITNET_OK || !is_possible(&copying)) bni_head_copy_free(copy);
     return status;
 }
 

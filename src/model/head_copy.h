@@ -44,9 +44,9 @@ bool bni_head_copy_is_wanted(const struct bni_dense_weight *head,
                              bitnet_head_copy choice);
 
 /*
- * Makes the copy; calls `on_progress` about every BNI_PROGRESS_BYTES values. A head
- * with a value that is not finite, or a row longer than 2^60, gets none: that is OK,
- * with `codes` NULL.
+ * Makes the copy, on the compute team, in turns of a few milliseconds; calls
+ * `on_progress` after each, without the turn. A head with a value that is not finite, or
+ * a row longer than 2^60, gets none: that is OK, with `codes` NULL.
  */
 bitnet_status bni_head_copy_make(const struct bni_dense_weight *head,
                                  bni_head_copy_fn on_progress, void *user,

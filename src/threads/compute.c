@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/alloc.h"
 #include "base/error.h"
 #include "base/topology.h"
 #include "threads/compute_control.h"
@@ -104,24 +105,30 @@ void bni_compute_refresh(void)
     bni_mutex_unlock(&lock);
 }
 
+/* Makes the team one of `n_threads`. Its memory is the process's, not counted among what
+ * the calling thread takes. */
+static bitnet_status provide_team(unsigned n_threads)
+{
+    if (shared_team != NULL && bni_team_size(shared_team) == n_threads)
+        return BITNET_OK;
+    const int64_t balance = bni_alloc_thread_balance();
+    bni_team_destroy(shared_team);
+    shared_team = NULL;
+    const bitnet_status status = bni_team_create(n_threads, &shared_team);
+    bni_alloc_set_thread_balance(balance);
+    return status;
+}
+
 bitnet_status bni_compute_acquire(struct bni_team **team)
 {
     unsigned n_threads = begin_turn();
     if (n_threads == 0) n_threads = bni_compute_threads();
-
-    if (shared_team != NULL && bni_team_size(shared_team) != n_threads) {
-        bni_team_destroy(shared_team);
-        shared_team = NULL;
-    }
-    if (shared_team == NULL) {
-        const bitnet_status status = bni_team_create(n_threads, &shared_team);
-        if (status != BITNET_OK) {
-            end_turn();
-            return status;
-        }
-    }
-    *team = shared_team;
-    return BITNET_OK;
+    const bitnet_status status = provide_team(n_threads);
+    if (status == BITNET_OK)
+        *team = shared_team;
+    else
+        end_turn();
+    return status;
 }
 
 void bni_compute_release(struct bni_team *team)

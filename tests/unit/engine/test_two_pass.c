@@ -15,6 +15,8 @@
 
 #include <cmocka.h>
 
+#include <bitnet/thread_manager.h>
+
 #include "base/alloc.h"
 #include "base/fault.h"
 #include "engine/candidates.h"
@@ -26,6 +28,8 @@
 #include "support/dice.h"
 #include "support/engine/engines.h"
 #include "support/engine/held_engine.h"
+#include "threads/compute.h"
+#include "threads/compute_control.h"
 
 enum { N_EMBD = 96, N_VOCAB = 1500, MAX_ROWS = 5 };
 
@@ -384,6 +388,82 @@ static void a_head_that_is_not_finite_gets_no_copy(void **state)
     }
 }
 
+static void a_copy_is_the_same_whatever_the_number_of_threads(void **state)
+{
+    (void)state;
+    struct dice dice = dice_for(8, 0, 0);
+    for (size_t k = 0; k < N_VOCAB * N_EMBD; k++)
+        head.weights[k] = draw_value(&dice, OUTLIERS, k);
+    const struct bni_dense_weight weight = {head.weights, BNI_DENSE_F32, N_EMBD,
+                                            N_VOCAB};
+    struct bni_head_copy first;
+    for (uint32_t n_threads = 1; n_threads <= 4; n_threads++) {
+        struct bni_head_copy copy;
+        size_t n_told = 0;
+        bitnet_thread_manager_set_compute_threads(n_threads);
+        assert_int_equal(bni_head_copy_make(&weight, go_on, &n_told, &copy), BITNET_OK);
+        if (n_threads == 1) {
+            first = copy;
+            continue;
+        }
+        assert_int_equal(copy.n_bytes, first.n_bytes);
+        assert_memory_equal(copy.codes, first.codes, first.n_bytes); /* and the rest */
+        bni_head_copy_free(&copy);
+    }
+    bni_head_copy_free(&first);
+    bitnet_thread_manager_set_compute_threads(0);
+}
+
+struct listener {
+    unsigned n_calls;
+    unsigned stops_at; /* the call that says no; 0: none */
+    size_t n_told;
+};
+
+/* Whoever is told how far a copy is does not have the turn: another may take it. */
+static bitnet_status take_a_turn(void *user, size_t n_values)
+{
+    struct listener *listener = user;
+    struct bni_team *turns_team;
+    listener->n_told += n_values;
+    assert_int_equal(bni_compute_acquire(&turns_team), BITNET_OK);
+    bni_compute_release(turns_team);
+    return ++listener->n_calls == listener->stops_at ? BITNET_ERROR_CANCELLED
+                                                     : BITNET_OK;
+}
+
+static void a_large_copy_is_made_in_turns_and_may_be_stopped_after_each(void **state)
+{
+    (void)state;
+    enum { N_ROWS = 18001, N_COLS = 1024 };
+    uint16_t *halves = malloc((size_t)N_ROWS * N_COLS * sizeof(*halves));
+    assert_non_null(halves);
+    for (size_t i = 0; i < (size_t)N_ROWS * N_COLS; i++)
+        halves[i] = (uint16_t)(0x3800 + i % 1021); /* from 0.5 to 1 */
+    const struct bni_dense_weight weight = {halves, BNI_DENSE_F16, N_COLS, N_ROWS};
+    struct bni_head_copy copy;
+    struct listener listener = {.stops_at = 0};
+    assert_int_equal(bni_head_copy_make(&weight, take_a_turn, &listener, &copy),
+                     BITNET_OK);
+    assert_true(listener.n_calls > 1);
+    assert_int_equal(listener.n_told, (size_t)N_ROWS * N_COLS);
+    for (size_t row = 0; row < N_ROWS; row += 1000) /* every row has a code of 127 */
+        assert_non_null(memchr(copy.codes + row * N_COLS, 127, N_COLS));
+    assert_true(copy.norms[N_ROWS - 1] > 16.0f && copy.norms[N_ROWS - 1] < 32.0f);
+    bni_head_copy_free(&copy);
+
+    const uint64_t before = bni_alloc_in_use();
+    for (unsigned n = 1; n <= listener.n_calls; n++) {
+        struct listener stopper = {.stops_at = n};
+        assert_int_equal(bni_head_copy_make(&weight, take_a_turn, &stopper, &copy),
+                         BITNET_ERROR_CANCELLED);
+        assert_int_equal(stopper.n_calls, n);
+        assert_null(copy.codes);
+        assert_int_equal(bni_alloc_in_use(), before);
+    }
+    free(halves);
+}
+
 /* ---- whole engines ------------------------------------------------------------------ */
 
 static void a_copy_is_counted_and_changes_no_token(void **state)
@@ -431,13 +511,15 @@ static void whatever_allocation_fails_nothing_is_left(void **state)
     model_options.head_copy = BITNET_HEAD_COPY_ALWAYS;
     bitnet_engine_options engine_options = bitnet_engine_options_default();
     engine_options.max_batch = 2;
+    bni_compute_cleanup();
     const uint64_t before = bni_alloc_in_use();
     bool is_done = false;
     unsigned n = 0;
     while (!is_done) {
         bitnet_model *model = NULL;
         bitnet_engine *engine = NULL;
-        bni_fault_arm(++n); /* allocations, and a thread */
+        bni_compute_cleanup(); /* the load needs the team, and makes it anew */
+        bni_fault_arm(++n);    /* allocations, and threads */
         bitnet_status status =
             bitnet_model_load(BITNET_SOURCE_DIR "/models/tinystories-3.7m-i2_s.gguf",
                               &model_options, &model);
@@ -448,6 +530,7 @@ static void whatever_allocation_fails_nothing_is_left(void **state)
         assert_int_equal(status == BITNET_OK, is_done);
         bitnet_engine_destroy(engine);
         bitnet_model_release(model);
+        bni_compute_cleanup();
         assert_int_equal(bni_alloc_in_use(), before);
     }
     print_message("%u refusals\n", n - 1);
@@ -464,6 +547,8 @@ int main(void)
         cmocka_unit_test(the_whole_product_is_asked_for_where_it_must_be),
         cmocka_unit_test(a_pass_in_vain_is_followed_by_a_rest),
         cmocka_unit_test(a_head_that_is_not_finite_gets_no_copy),
+        cmocka_unit_test(a_copy_is_the_same_whatever_the_number_of_threads),
+        cmocka_unit_test(a_large_copy_is_made_in_turns_and_may_be_stopped_after_each),
         cmocka_unit_test(a_copy_is_counted_and_changes_no_token),
         cmocka_unit_test(whatever_allocation_fails_nothing_is_left),
     };

@@ -128,6 +128,63 @@ static void widen_agrees_for_blocks_of_any_bits(void **state)
         }
 }
 
+static void check_coarse_copy(const float *x, size_t n)
+{
+    int8_t *expected = make_buffer(n);
+    memset(expected, 0x5a, n);
+    struct bni_coarse_copy expected_out = {-1.0f, -1.0f, -1.0f};
+    const bool is_expected =
+        bni_kernels_scalar.coarse_copy(x, n, expected, &expected_out);
+
+    FOR_EACH_TABLE(table)
+    {
+        int8_t *codes = make_buffer(n);
+        memset(codes, 0x5a, n);
+        struct bni_coarse_copy out = {-1.0f, -1.0f, -1.0f};
+        if (table->coarse_copy(x, n, codes, &out) != is_expected)
+            fail_msg("%s: coarse_copy, n %zu: expected %d", table->name, n,
+                     is_expected);
+        assert_memory_equal(codes, expected, n);
+        assert_memory_equal(&out, &expected_out, sizeof(out));
+        free(codes);
+    }
+    free(expected);
+}
+
+static void coarse_copy_agrees(void **state)
+{
+    (void)state;
+    struct random random = random_start();
+    for (size_t n = 16; n <= 208; n += 16)
+        for (int values = 0; values < N_VALUES; values++)
+            for (int i = 0; i < 4; i++) {
+                float *x = random_floats(&random, n, (enum values)values);
+                check_coarse_copy(x, n);
+                x[random_below(&random, (uint32_t)n)] = n % 32 == 0 ? INFINITY : -NAN;
+                check_coarse_copy(x, n);
+                free(x);
+            }
+    float *x = random_floats(&random, 2560, VALUES_ORDINARY);
+    for (int exponent = -149; exponent <= 60; exponent++) { /* of all sizes */
+        float *scaled = make_buffer(2560 * sizeof(*scaled));
+        for (size_t i = 0; i < 2560; i++) scaled[i] = ldexpf(x[i], exponent);
+        check_coarse_copy(scaled, 2560);
+        free(scaled);
+    }
+    free(x);
+}
+
+static void coarse_copy_agrees_on_ties(void **state)
+{
+    (void)state;
+    float x[512]; /* the scale is 1, and halves are ties */
+    for (int i = 0; i < 512; i++) x[i] = (float)((i - 256) % 254) * 0.5f;
+    x[0] = 127.0f;
+    check_coarse_copy(x, 512);
+    memset(x, 0, sizeof(x));
+    check_coarse_copy(x, 512);
+}
+
 static void store_f16_agrees(void **state)
 {
     (void)state;
@@ -576,6 +633,8 @@ int main(void)
         cmocka_unit_test(widen_agrees_for_all_bits),
         cmocka_unit_test(widen_agrees_for_every_remainder_at_odd_addresses),
         cmocka_unit_test(widen_agrees_for_blocks_of_any_bits),
+        cmocka_unit_test(coarse_copy_agrees),
+        cmocka_unit_test(coarse_copy_agrees_on_ties),
         cmocka_unit_test(store_f16_agrees),
         cmocka_unit_test(store_f16_agrees_where_it_rounds),
         cmocka_unit_test(rms_norm_agrees),
