@@ -235,13 +235,17 @@ static int make(const struct settings *settings, const struct synth_shape *shape
     return EXIT_DONE;
 }
 
-/* "f16", "bf16" or "f32", and after a comma maybe "tied" or "untied". */
+/* The name of a type, and after a comma maybe "tied" or "untied". */
 static bool read_head(const char *text, struct synth_shape *shape)
 {
     static const struct {
         const char *name;
         enum synth_type type;
-    } types[] = {{"f16", SYNTH_F16}, {"bf16", SYNTH_BF16}, {"f32", SYNTH_F32}};
+    } types[] = {{"f16", SYNTH_F16},
+                 {"bf16", SYNTH_BF16},
+                 {"f32", SYNTH_F32},
+                 {"q8_0", SYNTH_Q8_0},
+                 {"q6_k", SYNTH_Q6_K}};
     const size_t n_type = strcspn(text, ",");
     const char *rest = text + n_type;
     if (strcmp(rest, ",tied") == 0)
@@ -278,8 +282,8 @@ static bool choose_shape(const struct settings *settings,
     }
     if (settings->head != NULL && !read_head(settings->head, shape)) {
         complain(
-            "synth: --head: '%s' is not f16, bf16 or f32, with or without ,tied or "
-            ",untied",
+            "synth: --head: '%s' is not f16, bf16, f32, q8_0 or q6_k, with or without "
+            ",tied or ,untied",
             settings->head);
         return false;
     }
@@ -329,7 +333,7 @@ int command_synth(int argc, char **argv)
         {"arch", 0, OPTION_TEXT, &settings.architecture, "NAME",
          "bitnet-b1.58, bitnet or llama; default: the shape's", 0, 0},
         {"head", 0, OPTION_TEXT, &settings.head, "TYPE",
-         "f16, bf16 or f32; with ,tied or ,untied; default: f16", 0, 0},
+         "f16, bf16, f32, q8_0 or q6_k; with ,tied or ,untied; default: f16", 0, 0},
         {"seed", 0, OPTION_WHOLE, &settings.seed, "N", "equal seeds, equal bytes", 0,
          0x1p53},
         {"force", 0, OPTION_FLAG, &settings.is_forced, NULL,

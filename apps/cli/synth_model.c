@@ -22,14 +22,23 @@
 #include <string.h>
 
 #include "synth_metadata.h"
+#include "synth_types.h"
 #include "synth_vocabulary.h"
 
 enum { ALIGNMENT = 32, CHUNK_VALUES = 4096, CODES_PER_WORD = 32, I2_S_TAIL = 32 };
+
+_Static_assert(CHUNK_VALUES % SYNTH_MAX_BLOCK == 0, "a chunk is whole blocks");
 
 #define LOGIT_SIZE 2.0f
 
 /* The sum of four 16-bit numbers: this in the middle, that far from it on average. */
 enum { SUM_MIDDLE = 131070, SUM_DEVIATION = 37837 };
+
+/* A tensor's bytes and the zeros behind them: the next one begins aligned. */
+static uint64_t room_of(const struct synth_tensor *tensor)
+{
+    return (tensor->n_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
 
 static uint64_t mix(uint64_t word)
 {
@@ -97,7 +106,7 @@ static uint64_t put_header(struct synth_sink *sink, const struct synth_shape *sh
         if (tensor.n_rows > 1) synth_put_u64(sink, tensor.n_rows);
         synth_put_u32(sink, tensor.type);
         synth_put_u64(sink, offset);
-        offset += tensor.n_bytes; /* a multiple of ALIGNMENT, as widths are */
+        offset += room_of(&tensor);
     }
     synth_pad(sink, ALIGNMENT);
     return n_put;
@@ -126,30 +135,6 @@ static void put_projection(struct synth_sink *sink, const struct synth_tensor *t
     synth_put(sink, zeros, sizeof(zeros));
 }
 
-static uint32_t bits_of(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof(bits));
-    return bits;
-}
-
-/* Nearest, ties to even; what would be subnormal is 0, and nothing here is too large. */
-static uint16_t to_f16(float value)
-{
-    const uint32_t bits = bits_of(value);
-    const uint16_t sign = (uint16_t)(bits >> 16 & 0x8000);
-    const uint32_t magnitude = bits & 0x7FFFFFFF;
-    if (magnitude < UINT32_C(113) << 23) return sign;
-    const uint32_t rounded = magnitude + 0xFFF + (magnitude >> 13 & 1);
-    return (uint16_t)(sign | ((rounded >> 13) - (UINT32_C(112) << 10)));
-}
-
-static uint16_t to_bf16(float value)
-{
-    const uint32_t bits = bits_of(value);
-    return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
-}
-
 /* About normal: the sum of four even numbers. */
 static float next_weight(uint64_t *state, float deviation)
 {
@@ -165,18 +150,13 @@ static void put_vocabulary_matrix(struct synth_sink *sink,
     /* Against a row of inputs of size 1. */
     const float deviation = LOGIT_SIZE / sqrtf((float)tensor->n_cols);
     float values[CHUNK_VALUES];
-    uint16_t halves[CHUNK_VALUES];
+    uint8_t bytes[CHUNK_VALUES * SYNTH_MAX_VALUE_BYTES];
     uint64_t n_left = tensor->n_cols * tensor->n_rows;
     while (n_left > 0 && sink->error == 0) {
         const size_t n = n_left < CHUNK_VALUES ? (size_t)n_left : CHUNK_VALUES;
         for (size_t i = 0; i < n; i++) values[i] = next_weight(state, deviation);
-        for (size_t i = 0; i < n; i++)
-            halves[i] =
-                tensor->type == SYNTH_BF16 ? to_bf16(values[i]) : to_f16(values[i]);
-        if (tensor->type == SYNTH_F32)
-            synth_put(sink, values, n * sizeof(*values));
-        else
-            synth_put(sink, halves, n * sizeof(*halves));
+        synth_encode(tensor->type, values, n, bytes);
+        synth_put(sink, bytes, (size_t)synth_type_bytes(tensor->type, n));
         n_left -= n;
     }
 }
@@ -202,11 +182,11 @@ struct synth_sizes synth_measure(const struct synth_shape *shape, uint64_t seed,
         struct synth_tensor tensor;
         synth_tensor_at(shape, i, &tensor);
         sizes.n_parameters += tensor.n_cols * tensor.n_rows;
+        sizes.file_bytes += room_of(&tensor);
         if (tensor.role == SYNTH_PROJECTION) sizes.ternary_bytes += tensor.n_bytes;
         if (tensor.role == SYNTH_VOCABULARY) sizes.dense_bytes += tensor.n_bytes;
         if (tensor.role == SYNTH_NORM) sizes.norm_bytes += tensor.n_bytes;
     }
-    sizes.file_bytes += sizes.ternary_bytes + sizes.dense_bytes + sizes.norm_bytes;
     return sizes;
 }
 
@@ -223,6 +203,7 @@ bool synth_write(const struct synth_shape *shape, uint64_t seed,
         case SYNTH_VOCABULARY: put_vocabulary_matrix(sink, &tensor, &state); break;
         case SYNTH_NORM: put_norm(sink, &tensor, &state); break;
         }
+        synth_pad(sink, ALIGNMENT); /* the data began at a multiple */
     }
     return synth_flush(sink);
 }

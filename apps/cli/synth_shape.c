@@ -14,7 +14,7 @@
 
 /* I2_S packs BLOCK values of a matrix together, and the library reads rows of whole
  * GROUPs. */
-enum { BLOCK = 128, GROUP = 32, I2_S_TAIL = 32 };
+enum { BLOCK = 128, GROUP = 32 };
 enum { MAX_HEAD_DIM = 1024, N_OUTSIDE_LAYERS = 2 };
 
 static const struct {
@@ -107,6 +107,11 @@ bool synth_shape_check(const struct synth_shape *shape, char *why, size_t max_by
         return is_wrong(why, max_bytes,
                         "--embd is %" PRIu64 ", expected a multiple of %d",
                         shape->n_embd, GROUP);
+    if (shape->n_embd % synth_block_values(shape->dense) != 0)
+        return is_wrong(why, max_bytes,
+                        "--embd is %" PRIu64 ", expected a multiple of %" PRIu64
+                        ", the values in a block of --head",
+                        shape->n_embd, synth_block_values(shape->dense));
     if (shape->n_ff % GROUP != 0)
         return is_wrong(why, max_bytes,
                         "--ffn is %" PRIu64 ", expected a multiple of %d", shape->n_ff,
@@ -186,18 +191,6 @@ size_t synth_n_tensors(const struct synth_shape *shape)
     return n_outside_layers(shape) + (size_t)shape->n_layers * n_per_layer(shape);
 }
 
-static uint64_t bytes_of(const struct synth_tensor *tensor)
-{
-    const uint64_t n = tensor->n_cols * tensor->n_rows;
-    switch (tensor->type) {
-    case SYNTH_I2_S: return n / 4 + I2_S_TAIL;
-    case SYNTH_F32: return n * 4;
-    case SYNTH_F16:
-    case SYNTH_BF16: break;
-    }
-    return n * 2;
-}
-
 void synth_tensor_at(const struct synth_shape *shape, size_t index,
                      struct synth_tensor *tensor)
 {
@@ -225,5 +218,5 @@ void synth_tensor_at(const struct synth_shape *shape, size_t index,
         tensor->n_cols = width_of(shape, layer_tensors[row].cols);
         tensor->n_rows = width_of(shape, layer_tensors[row].rows);
     }
-    tensor->n_bytes = bytes_of(tensor);
+    tensor->n_bytes = synth_type_bytes(tensor->type, tensor->n_cols * tensor->n_rows);
 }

@@ -10,8 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Tensor types, numbered as in the file. */
-enum synth_type { SYNTH_F32 = 0, SYNTH_F16 = 1, SYNTH_BF16 = 30, SYNTH_I2_S = 36 };
+#include "synth_types.h"
 
 /* Numbers are 64 bits wide because options are read into them. */
 struct synth_shape {

@@ -104,11 +104,30 @@ class WritingTest(SynthTest):
 
     def test_every_type_of_head_and_every_architecture_loads(self):
         for arch in ("bitnet-b1.58", "bitnet", "llama"):
-            for head in ("f16", "bf16,tied", "f32"):
+            for head in ("f16", "bf16,tied", "f32", "q8_0", "q6_k"):
                 with self.subTest(arch=arch, head=head):
                     path, _ = self.make("model.gguf", "--force", "--arch", arch, "--head",
                                         head, *SMALL)
                     self.run_program("run", "--max-tokens", 4, "--model", path, "word")
+
+    def test_a_head_in_blocks_has_nearly_the_weights_of_the_plain_one(self):
+        text = b"go to the zoo and be so good as to come back to me " * 4
+        losses = {}
+        # An odd number of rows of 272 or 210 bytes: the next tensor is aligned all the same.
+        for head, row_bytes in (("f32", 1024), ("q8_0", 272), ("q6_k", 210)):
+            path, summary = self.make(head + ".gguf", *SMALL, "--vocab", 701, "--head", head)
+            self.assertEqual(summary["dense_bytes"], 701 * row_bytes)
+            self.assertEqual(path.stat().st_size, summary["file_bytes"])
+            out, _ = self.run_program("perplexity", "--json", "--model", path, stdin=text)
+            losses[head] = json.loads(out)["loss"]
+        self.assertNotEqual(losses["q8_0"], losses["f32"])
+        self.assertAlmostEqual(losses["q8_0"], losses["f32"], delta=0.05)
+        self.assertAlmostEqual(losses["q6_k"], losses["f32"], delta=0.1)
+
+    def test_rows_must_be_whole_blocks_of_the_head(self):
+        err = self.refused(*SMALL, "--embd", 96, "--heads", 3, "--kv-heads", 1, "--head",
+                           "q6_k", self.folder / "x")
+        self.assertIn("--embd is 96, expected a multiple of 256", err)
 
     def test_the_smallest_vocabulary_is_bytes_and_two_more(self):
         path, _ = self.make("small.gguf", *SMALL, "--vocab", 258)
@@ -253,7 +272,7 @@ class RefusalTest(SynthTest):
                 (("--kv-heads", 3), "--kv-heads is 3, expected a divisor of --heads 20"),
                 (("--shape", "9b"), "there is no shape '9b'; there are 2b4t, large"),
                 (("--arch", "gpt2"), "'gpt2' is not bitnet-b1.58, bitnet or llama"),
-                (("--head", "q8_0"), "'q8_0' is not f16, bf16 or f32"),
+                (("--head", "q4_0"), "'q4_0' is not f16, bf16, f32, q8_0 or q6_k"),
                 (("--shape", "large", "--head", "f16,untied"), "--head is untied"),
                 (("--layers", 1025), "--layers: '1025' is not a whole number")):
             with self.subTest(arguments):
