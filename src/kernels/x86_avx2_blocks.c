@@ -5,9 +5,11 @@
  *
  * A product widens a stretch of each row of a tile to floats, in a buffer that stays in
  * the first-level cache, and goes on as if the weights had been floats: the same 16
- * lanes in the same order. Tiles and panels are those of x86_avx2_dense.c.
+ * lanes in the same order. Panels are those of x86_avx2_dense.c; but with one activation
+ * a tile is one row, so that memory is read as one stream, and weights are asked for
+ * ahead.
  *
- *     4 rows of blocks --widen--> 4 x 256 floats --fma--> sums of the tile
+ *     2 rows of blocks --widen--> 2 x 256 floats --fma--> sums of the tile
  */
 #include <assert.h>
 #include <immintrin.h>
@@ -105,10 +107,13 @@ struct lanes {
 
 ALWAYS_INLINE void widen_stretch(const uint8_t *rows, size_t row, size_t n_cols,
                                  size_t k, size_t n, enum bni_dense_type type,
-                                 float *out)
+                                 enum bni_source source, float *out)
 {
     const uint8_t *from =
         rows + row * bni_dense_bytes(type, n_cols) + bni_dense_bytes(type, k);
+    for (size_t i = 0; source == BNI_FROM_MEMORY && i < bni_dense_bytes(type, n);
+         i += 64)
+        bni_avx2_prefetch(from + i);
     if (type == BNI_DENSE_Q8_0)
         bni_avx2_widen_q8_0(from, n, out);
     else
@@ -117,7 +122,8 @@ ALWAYS_INLINE void widen_stretch(const uint8_t *rows, size_t row, size_t n_cols,
 
 /* Computes outputs m .. m + n_rows for activations i .. i + n_x. */
 ALWAYS_INLINE void block_tile(const struct bni_dense_args *args, size_t m, size_t i,
-                              size_t n_rows, size_t n_x, enum bni_dense_type type)
+                              size_t n_rows, size_t n_x, enum bni_dense_type type,
+                              enum bni_source source)
 {
     const size_t n_cols = args->n_cols;
     float weights[MAX_TILE_ROWS][STRETCH];
@@ -129,7 +135,8 @@ ALWAYS_INLINE void block_tile(const struct bni_dense_args *args, size_t m, size_
     for (size_t begin = 0; begin < n_cols; begin += STRETCH) {
         const size_t n = bni_size_min(STRETCH, n_cols - begin);
         for (size_t r = 0; r < n_rows; r++)
-            widen_stretch(args->weights, m + r, n_cols, begin, n, type, weights[r]);
+            widen_stretch(args->weights, m + r, n_cols, begin, n, type, source,
+                          weights[r]);
         for (size_t k = 0; k < n; k += 16) {
             for (size_t j = 0; j < n_x; j++) {
                 const float *x = args->x + (i + j) * n_cols + begin + k;
@@ -154,11 +161,11 @@ ALWAYS_INLINE void block_tile(const struct bni_dense_args *args, size_t m, size_
 
 ALWAYS_INLINE void block_rows(const struct bni_dense_args *args, size_t m, size_t m_end,
                               size_t i, size_t tile_rows, size_t n_x,
-                              enum bni_dense_type type)
+                              enum bni_dense_type type, enum bni_source source)
 {
     for (; m_end - m >= tile_rows; m += tile_rows)
-        block_tile(args, m, i, tile_rows, n_x, type);
-    for (; m < m_end; m++) block_tile(args, m, i, 1, n_x, type);
+        block_tile(args, m, i, tile_rows, n_x, type, source);
+    for (; m < m_end; m++) block_tile(args, m, i, 1, n_x, type, source);
 }
 
 ALWAYS_INLINE void block_matmul(const struct bni_dense_args *args, size_t row_begin,
@@ -166,9 +173,15 @@ ALWAYS_INLINE void block_matmul(const struct bni_dense_args *args, size_t row_be
 {
     for (size_t m = row_begin; m < row_end; m += PANEL_ROWS) {
         const size_t m_end = bni_size_min(m + PANEL_ROWS, row_end);
-        size_t i = 0;
-        for (; args->n_x - i >= 2; i += 2) block_rows(args, m, m_end, i, 2, 2, type);
-        if (i < args->n_x) block_rows(args, m, m_end, i, 4, 1, type);
+        if (args->n_x == 1) {
+            block_rows(args, m, m_end, 0, 1, 1, type, BNI_FROM_MEMORY);
+            continue;
+        }
+        block_rows(args, m, m_end, 0, 2, 2, type, BNI_FROM_MEMORY);
+        size_t i = 2;
+        for (; args->n_x - i >= 2; i += 2)
+            block_rows(args, m, m_end, i, 2, 2, type, BNI_FROM_CACHE);
+        if (i < args->n_x) block_rows(args, m, m_end, i, 4, 1, type, BNI_FROM_CACHE);
     }
 }
 
