@@ -3,7 +3,7 @@
  * main.c - bench_kernels: how near each operation comes to what the machine can do.
  *
  *     bench_kernels [--json] [--svg FILE] [--table NAME] [--quick]
- *                   [--model FILE [--synth PROGRAM]] [--count]
+ *                   [--model FILE [--synth PROGRAM]] [--steps] [--count]
  *
  * Measures every operation of operations.c with one thread and with all that compute,
  * then, given a model, a token and a part of a prompt after contexts of up to 4096
@@ -12,7 +12,8 @@
  * a table of kernels other than the best (--table, as BITNET_ISA) the peaks are of its
  * own instructions. --svg draws the roofline.
  *
- * The model is made by `bitnet synth` when it is not there (--synth). --count only makes
+ * The model is made by `bitnet synth` when it is not there (--synth). --steps leaves the
+ * single operations out, to compare models. --count only makes
  * one call of each operation, for scripts/count_instructions.py. --quick is for the test
  * of this program.
  */
@@ -34,6 +35,7 @@ const char bench_program[] = "bench_kernels";
 struct options {
     bool is_json;
     bool is_quick;
+    bool has_steps_only;
     bool is_counting;
     const char *svg_path;
     const char *table;
@@ -44,7 +46,7 @@ struct options {
 static void usage(void)
 {
     fputs("usage: bench_kernels [--json] [--svg FILE] [--table NAME] [--quick]\n"
-          "                     [--model FILE [--synth PROGRAM]] [--count]\n",
+          "                     [--model FILE [--synth PROGRAM]] [--steps] [--count]\n",
           stderr);
     exit(2);
 }
@@ -59,6 +61,7 @@ static struct options read_options(int argc, char **argv)
     } known[] = {
         {"--json", &options.is_json, NULL},
         {"--quick", &options.is_quick, NULL},
+        {"--steps", &options.has_steps_only, NULL},
         {"--count", &options.is_counting, NULL},
         {"--svg", NULL, &options.svg_path},
         {"--table", NULL, &options.table},
@@ -102,8 +105,9 @@ static void measure_all(const struct options *options,
     limits->n_threads[0] = 1;
     limits->n_threads[1] = bitnet_thread_manager_get_compute_threads();
     bench_measure_limits(limits, kernels->name, options->is_quick);
-    bench_measure_operations(kernels, limits->n_threads, options->is_quick,
-                             &results->operations);
+    if (!options->has_steps_only)
+        bench_measure_operations(kernels, limits->n_threads, options->is_quick,
+                                 &results->operations);
     if (results->model_skipped == NULL)
         bench_measure_model(options->model_path, kernels, limits->n_threads,
                             options->is_quick, &results->steps);

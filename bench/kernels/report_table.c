@@ -59,6 +59,7 @@ static void write_operations_on(FILE *file, const struct bench_list *list, size_
 
 static void write_operations(FILE *file, const struct bench_results *results)
 {
+    if (results->operations.n == 0) return;
     fprintf(file,
             "operations, table %s: 10^9 multiply-adds (MAC) or others (op) per second, "
             "bytes read, share of the limit\n",

@@ -39,6 +39,13 @@ class BenchKernels(unittest.TestCase):
                         "600", path], check=True, stdout=subprocess.DEVNULL)
         return path
 
+    def test_steps_alone_can_be_measured(self):
+        result = run("--quick", "--json", "--steps", "--model", self.small_model())
+        self.assertEqual(result.returncode, 0, result.stderr)
+        report = json.loads(result.stdout)
+        self.assertEqual(report["operations"], [])
+        self.assertEqual(len(report["steps"]), 12)
+
     def test_every_operation_and_step_has_its_rates_and_is_drawn(self):
         chart = self.folder / "roofline.svg"
         result = run("--quick", "--json", "--svg", chart, "--model", self.small_model())
@@ -55,7 +62,7 @@ class BenchKernels(unittest.TestCase):
         self.assertEqual(ternary, [(place, n) for place in ("cache", "memory")
                                    for n in (1, 2, 4, 8, 32, 128, 512)])
         steps = [(each["name"], each["n_context"]) for each in report["steps"]]
-        self.assertEqual(steps, [(name, n) for name in ("decode", "prefill")
+        self.assertEqual(steps, [(name, n) for name in ("decode", "two-pass", "prefill")
                                  for n in (0, 512, 2048, 4096)])
         peaks = report["limits"][0]["names"]
         n_points = 0

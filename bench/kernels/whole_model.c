@@ -7,6 +7,10 @@
  * neither depends on what the tokens before were, only on how many there are: so these
  * are not read, which would take minutes, but their keys and values are filled in with
  * one number. Pages, kernels and the order of all work are the real ones.
+ *
+ * A token is measured twice: with logits of the whole head, and in two passes, as a
+ * greedy choice needs them. Bytes are those of what is read then: the head, or its copy
+ * and the few rows that are computed after all.
  */
 #include "whole_model.h"
 
@@ -20,6 +24,8 @@
 #include "common/parts.h"
 #include "common/report.h"
 #include "engine/forward.h"
+#include "engine/penalties.h"
+#include "engine/two_pass.h"
 
 enum {
     N_PROMPT = 128, /* tokens of a prompt in a step of the engine, by default */
@@ -38,6 +44,7 @@ struct machinery {
     struct bni_kv_cache cache;
     struct bni_rope_table rope;
     struct bni_workspace workspace;
+    struct bni_two_pass two_pass;
     struct bni_forward forward;
     uint32_t *pages;
     struct bni_team *teams[BENCH_N_TEAMS];
@@ -54,13 +61,13 @@ static void open_model(struct machinery *m, const char *path,
     const uint32_t n_positions = contexts[BENCH_N_CONTEXTS - 1] + N_PROMPT;
     const uint32_t n_pages = bni_kv_pages_for(n_positions);
     bitnet_model_options options = bitnet_model_options_default();
-    options.head_copy =
-        BITNET_HEAD_COPY_NEVER; /* a pass multiplies with the head itself */
+    options.head_copy = BITNET_HEAD_COPY_ALWAYS;
     check(bitnet_model_load(path, &options, &m->model));
     const struct bni_hparams *hp = &m->model->hparams;
     check(bni_kv_cache_init(&m->cache, hp, BITNET_KV_F16, n_pages));
     check(bni_rope_table_init(&m->rope, hp, m->model->rope_factors, n_positions));
     check(bni_workspace_init(&m->workspace, hp, N_PROMPT, 1));
+    check(bni_two_pass_init(&m->two_pass, m->model, 1));
     m->pages = calloc(n_pages, sizeof(*m->pages));
     if (m->pages == NULL) bench_give_up("out of memory");
     for (uint32_t i = 0; i < n_pages; i++)
@@ -80,10 +87,32 @@ static void close_model(struct machinery *m)
 {
     for (size_t t = 0; t < BENCH_N_TEAMS; t++) bni_team_destroy(m->teams[t]);
     free(m->pages);
+    bni_two_pass_free(&m->two_pass);
     bni_workspace_free(&m->workspace);
     bni_rope_table_free(&m->rope);
     bni_kv_cache_free(&m->cache);
     bitnet_model_release(m->model);
+}
+
+/* Makes all passes from here on take two over the head, or one. */
+static void choose_passes(struct machinery *m, bool is_two_pass)
+{
+    static const struct bni_penalties none = {.repeat = 1.0f};
+    static const struct bni_logit_need greedy = {.n_top = 1, .penalties = &none};
+    m->forward.two_pass = is_two_pass ? &m->two_pass : NULL;
+    m->forward.needs = is_two_pass ? &greedy : NULL;
+}
+
+/* Bytes of the head that logits of one row take. */
+static double head_bytes(const struct machinery *m)
+{
+    const struct bni_dense_weight *head = &m->model->head;
+    const double row_bytes = (double)bni_dense_bytes(head->type, head->n_cols);
+    const struct bni_two_pass_counts *counts = &m->two_pass.counts;
+    if (m->forward.two_pass == NULL || counts->n_rows == 0)
+        return (double)head->n_rows * row_bytes;
+    return (double)m->model->head_copy.n_bytes +
+           (double)counts->n_candidates / (double)counts->n_rows * row_bytes;
 }
 
 /* Runs `n_tokens` after `n_context` and returns the seconds. */
@@ -123,22 +152,20 @@ static double median_step_s(const struct machinery *m, size_t team, uint32_t n_c
 }
 
 /* What a step of `n_tokens` after `n_context` has to read and to compute. */
-static struct bench_work work_of(const bitnet_model *model, uint32_t n_context,
+static struct bench_work work_of(const struct machinery *m, uint32_t n_context,
                                  uint32_t n_tokens)
 {
-    const struct bni_hparams *hp = &model->hparams;
+    const struct bni_hparams *hp = &m->model->hparams;
     bitnet_model_info info = {.struct_size = sizeof(info)};
-    bitnet_model_get_info(model, &info);
+    bitnet_model_get_info(m->model, &info);
     const double n_macs = (double)bench_macs_per_token(&info);
     const double n_head = (double)hp->n_vocab * hp->n_embd;
     /* Each token meets the keys and the values of all before it, and its own. */
     const double n_met = n_tokens * (n_context + (n_tokens + 1) / 2.0);
     const double n_pages = bni_kv_pages_for(n_context + n_tokens);
     return (struct bench_work){
-        .memory_bytes =
-            n_macs / 4 +
-            hp->n_vocab * (double)bni_dense_bytes(model->head.type, hp->n_embd) +
-            n_pages * (double)bni_kv_page_bytes(hp, BITNET_KV_F16),
+        .memory_bytes = n_macs / 4 + head_bytes(m) +
+                        n_pages * (double)bni_kv_page_bytes(hp, BITNET_KV_F16),
         .n_integer = n_tokens * n_macs,
         .n_float = n_head + n_met * 2.0 * hp->n_layers * hp->n_heads * hp->head_dim,
     };
@@ -153,12 +180,12 @@ static void measure_steps(const struct machinery *m, const char *name,
         result->is_from_memory = true;
         result->n_x = n_tokens;
         result->n_context = contexts[i];
-        result->work = work_of(m->model, contexts[i], n_tokens);
         for (size_t t = 0; t < BENCH_N_TEAMS; t++) {
             bench_show_progress(i * BENCH_N_TEAMS + t, BENCH_N_CONTEXTS * BENCH_N_TEAMS,
                                 name);
             result->s[t] = median_step_s(m, t, contexts[i], n_tokens, budget_ns);
         }
+        result->work = work_of(m, contexts[i], n_tokens);
     }
     bench_show_progress(1, 1, name);
 }
@@ -172,6 +199,9 @@ void bench_measure_model(const char *path, const struct bni_kernels *kernels,
     open_model(&m, path, kernels, n_threads);
     step_s(&m, 0, 0, 1); /* has the file's pages mapped */
     measure_steps(&m, "decode", 1, budget_ns, list);
+    choose_passes(&m, true);
+    measure_steps(&m, "two-pass", 1, budget_ns, list);
+    choose_passes(&m, false);
     measure_steps(&m, "prefill", N_PROMPT, budget_ns, list);
     close_model(&m);
 }
