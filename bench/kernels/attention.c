@@ -18,7 +18,6 @@ void bench_fill_pages(void *items, size_t n_items)
 
 void bench_run_attention(const struct bench_call *call)
 {
-    const float scale = 1.0f / sqrtf(BENCH_HEAD_DIM);
     const uint16_t *pages = (const uint16_t *)(const void *)call->items;
     struct bni_attention_query queries[MAX_HEADS];
     for (size_t head = 0; head < call->n_x; head++) {
@@ -33,8 +32,13 @@ void bench_run_attention(const struct bench_call *call)
     }
     for (size_t i = 0; i < call->n_items; i++) {
         const uint16_t *keys = pages + i * BENCH_PAGE_HALFS;
-        call->kernels->attention_block(queries, call->n_x, keys,
-                                       keys + BENCH_PAGE_HALFS / 2, BENCH_HEAD_DIM,
-                                       scale);
+        const struct bni_kv_block block = {
+            .k = keys,
+            .v = keys + BENCH_PAGE_HALFS / 2,
+            .head_dim = BENCH_HEAD_DIM,
+            .scale = 1.0f / sqrtf(BENCH_HEAD_DIM),
+            .next = i + 1 < call->n_items ? BENCH_PAGE_HALFS * 2 : 0,
+        };
+        call->kernels->attention_block(queries, call->n_x, &block);
     }
 }

@@ -179,10 +179,13 @@ static void attend(const struct pass *pass, const uint32_t *pages, uint32_t kv_h
         for (size_t j = i; j < queries->n; j++)
             queries->query[j].n_positions =
                 bni_size_min(queries->n_seen[j] - first, BNI_KV_PAGE_POSITIONS);
-        const struct bni_kv_place place = {pages[first / BNI_KV_PAGE_POSITIONS],
-                                           pass->layer_index, kv_head};
-        bni_kv_attend(pass->forward->cache, pass->kernels, place, queries->query + i,
-                      queries->n - i, scale);
+        const uint32_t *page = &pages[first / BNI_KV_PAGE_POSITIONS];
+        const struct bni_kv_place place = {*page, pass->layer_index, kv_head};
+        const bool is_last =
+            queries->n_seen[queries->n - 1] <= first + BNI_KV_PAGE_POSITIONS;
+        bni_kv_attend(pass->forward->cache, pass->kernels, place,
+                      is_last ? *page : page[1], queries->query + i, queries->n - i,
+                      scale);
         while (i < queries->n && queries->n_seen[i] <= first + BNI_KV_PAGE_POSITIONS)
             i++;
     }

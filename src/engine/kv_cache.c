@@ -124,16 +124,23 @@ void bni_kv_store(const struct bni_kv_cache *cache, const struct bni_kernels *ke
 }
 
 void bni_kv_attend(const struct bni_kv_cache *cache, const struct bni_kernels *kernels,
-                   struct bni_kv_place place, struct bni_attention_query *queries,
-                   size_t n_queries, float scale)
+                   struct bni_kv_place place, uint32_t next_page,
+                   struct bni_attention_query *queries, size_t n_queries, float scale)
 {
     void *keys = bni_kv_keys(cache, place);
     void *values = bni_kv_values(cache, place);
-    if (cache->type == BITNET_KV_INT8)
-        kernels->attention_block_int8(queries, n_queries, keys, factors_of(cache, keys),
-                                      values, factors_of(cache, values),
-                                      cache->head_dim, scale);
-    else
-        kernels->attention_block(queries, n_queries, keys, values, cache->head_dim,
-                                 scale);
+    struct bni_kv_block block = {
+        .k = keys,
+        .v = values,
+        .head_dim = cache->head_dim,
+        .scale = scale,
+        .next = ((ptrdiff_t)next_page - place.page) * (ptrdiff_t)cache->page_bytes,
+    };
+    if (cache->type == BITNET_KV_INT8) {
+        block.k_factors = factors_of(cache, keys);
+        block.v_factors = factors_of(cache, values);
+        kernels->attention_block_int8(queries, n_queries, &block);
+    } else {
+        kernels->attention_block(queries, n_queries, &block);
+    }
 }

@@ -81,9 +81,10 @@ void bni_kv_store(const struct bni_kv_cache *cache, const struct bni_kernels *ke
                   struct bni_kv_place place, size_t slot, const float *k,
                   const float *v);
 
-/* Attends to a place: see attention_block() in kernels.h. */
+/* Attends to a place: see attention_block() in kernels.h. `next_page` is where the same
+ * queries go on, or the place's own. */
 void bni_kv_attend(const struct bni_kv_cache *cache, const struct bni_kernels *kernels,
-                   struct bni_kv_place place, struct bni_attention_query *queries,
-                   size_t n_queries, float scale);
+                   struct bni_kv_place place, uint32_t next_page,
+                   struct bni_attention_query *queries, size_t n_queries, float scale);
 
 #endif

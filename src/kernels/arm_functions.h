@@ -117,13 +117,9 @@ bool bni_neon_coarse_copy(const float *x, size_t n, int8_t *codes,
 void bni_neon_widen_q8_0(const void *from, size_t n, float *out);
 void bni_neon_widen_q6_k(const void *from, size_t n, float *out);
 void bni_neon_attention_block(struct bni_attention_query *queries, size_t n_queries,
-                              const uint16_t *k, const uint16_t *v, size_t head_dim,
-                              float scale);
+                              const struct bni_kv_block *block);
 void bni_neon_attention_block_int8(struct bni_attention_query *queries,
-                                   size_t n_queries, const int8_t *k,
-                                   const float *k_factors, const int8_t *v,
-                                   const float *v_factors, size_t head_dim,
-                                   float scale);
+                                   size_t n_queries, const struct bni_kv_block *block);
 
 void bni_neon_quantize(const float *x, size_t n, int8_t *q, float *scale, int32_t *sum);
 void bni_neon_widen_f32(const void *from, size_t n, float *out);

@@ -13,56 +13,36 @@
 
 #include "base/size.h"
 #include "kernels/arm_functions.h"
-
-/* The tile functions take the tile's shape as constants, which only pays off if each
- * call becomes code of its own. */
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#include "kernels/attention_tiles.h"
 
 enum { MAX_QUERIES = 4, SCORE_VECTORS = BNI_ATTENTION_BLOCK / 4, MAX_PAIRS = 4 };
 
 /* Of the queries of a tile: their scores, and then their weights. */
 typedef float block_floats[MAX_QUERIES][BNI_ATTENTION_BLOCK];
 
-/* How keys and values are stored: a constant of each call, like the tile's shape. */
-enum stored { HALF, INT8 };
-
-struct kv_block {
-    const void *k;
-    const void *v;
-    const float *k_factors; /* of INT8 */
-    const float *v_factors;
-    size_t head_dim;
-    float scale;
-};
-
 /* Loads eight values, widened. */
-ALWAYS_INLINE struct bni_neon_eight load(const void *from, size_t index,
-                                         enum stored type)
+BNI_TILE struct bni_neon_eight load(const void *from, size_t index,
+                                    enum bni_stored type)
 {
-    if (type == HALF) return bni_neon_load_f16((const uint16_t *)from + index);
+    if (type == BNI_STORED_HALF)
+        return bni_neon_load_f16((const uint16_t *)from + index);
     const int16x8_t values = vmovl_s8(vld1_s8((const int8_t *)from + index));
     return (struct bni_neon_eight){vcvtq_f32_s32(vmovl_s16(vget_low_s16(values))),
                                    vcvtq_f32_s32(vmovl_high_s16(values))};
 }
 
-static inline float load_one(const void *from, size_t index, enum stored type)
-{
-    return type == HALF ? bni_widen_f16(((const uint16_t *)from)[index])
-                        : (float)((const int8_t *)from)[index];
-}
-
 /* sum += factor * x. */
-ALWAYS_INLINE void multiply_add(struct bni_neon_eight *sum, float32x4_t factor,
-                                struct bni_neon_eight x)
+BNI_TILE void multiply_add(struct bni_neon_eight *sum, float32x4_t factor,
+                           struct bni_neon_eight x)
 {
     sum->low = vfmaq_f32(sum->low, factor, x.low);
     sum->high = vfmaq_f32(sum->high, factor, x.high);
 }
 
 /* Writes the scaled scores of all 32 positions, of which some may be no positions. */
-ALWAYS_INLINE void score(const struct bni_attention_query *queries, size_t n_queries,
-                         const struct kv_block *block, enum stored type, size_t n_pairs,
-                         block_floats scores)
+BNI_TILE void score(const struct bni_attention_query *queries, size_t n_queries,
+                    const struct bni_kv_block *block, enum bni_stored type,
+                    size_t n_pairs, block_floats scores)
 {
     for (size_t p = 0; p < BNI_ATTENTION_BLOCK; p += 8 * n_pairs) {
         struct bni_neon_eight sums[MAX_QUERIES][MAX_PAIRS];
@@ -70,6 +50,8 @@ ALWAYS_INLINE void score(const struct bni_attention_query *queries, size_t n_que
             for (size_t j = 0; j < n_pairs; j++)
                 sums[i][j].low = sums[i][j].high = vdupq_n_f32(0.0f);
         for (size_t d = 0; d < block->head_dim; d++) {
+            bni_ask_for_next(block, block->k, d * BNI_ATTENTION_BLOCK + p, 8 * n_pairs,
+                             type);
             struct bni_neon_eight keys[MAX_PAIRS];
             for (size_t j = 0; j < n_pairs; j++)
                 keys[j] = load(block->k, d * BNI_ATTENTION_BLOCK + p + 8 * j, type);
@@ -88,7 +70,8 @@ ALWAYS_INLINE void score(const struct bni_attention_query *queries, size_t n_que
     for (size_t i = 0; i < n_queries; i++)
         for (size_t p = 0; p < BNI_ATTENTION_BLOCK; p += 4) {
             float32x4_t sum = vld1q_f32(scores[i] + p);
-            if (type == INT8) sum = vmulq_f32(sum, vld1q_f32(block->k_factors + p));
+            if (type == BNI_STORED_INT8)
+                sum = vmulq_f32(sum, vld1q_f32(block->k_factors + p));
             vst1q_f32(scores[i] + p, vmulq_n_f32(sum, block->scale));
         }
 }
@@ -141,11 +124,10 @@ static void apply_factors(float weights[BNI_ATTENTION_BLOCK], const float *facto
 
 /* acc = acc * correction, and then the weighted values of the positions [p, p_end), for
  * `n_pairs` times eight channels from d on. */
-ALWAYS_INLINE void add_channels(const struct bni_attention_query *queries,
-                                size_t n_queries, block_floats weights,
-                                const float *corrections, const struct kv_block *block,
-                                enum stored type, size_t p, size_t p_end, size_t d,
-                                size_t n_pairs)
+BNI_TILE void add_channels(const struct bni_attention_query *queries, size_t n_queries,
+                           block_floats weights, const float *corrections,
+                           const struct bni_kv_block *block, enum bni_stored type,
+                           size_t p, size_t p_end, size_t d, size_t n_pairs)
 {
     struct bni_neon_eight sums[MAX_QUERIES][MAX_PAIRS];
     for (size_t i = 0; i < n_queries; i++)
@@ -155,6 +137,7 @@ ALWAYS_INLINE void add_channels(const struct bni_attention_query *queries,
             sums[i][j].high = vmulq_n_f32(vld1q_f32(acc + 4), corrections[i]);
         }
     for (; p < p_end; p++) {
+        bni_ask_for_next(block, block->v, p * block->head_dim + d, 8 * n_pairs, type);
         struct bni_neon_eight values[MAX_PAIRS];
         for (size_t j = 0; j < n_pairs; j++)
             values[j] = load(block->v, p * block->head_dim + d + 8 * j, type);
@@ -173,10 +156,10 @@ ALWAYS_INLINE void add_channels(const struct bni_attention_query *queries,
 }
 
 /* The same for all channels, tiles of `n_pairs` first. */
-ALWAYS_INLINE void add_values(const struct bni_attention_query *queries,
-                              size_t n_queries, block_floats weights,
-                              const float *corrections, const struct kv_block *block,
-                              enum stored type, size_t p, size_t p_end, size_t n_pairs)
+BNI_TILE void add_values(const struct bni_attention_query *queries, size_t n_queries,
+                         block_floats weights, const float *corrections,
+                         const struct bni_kv_block *block, enum bni_stored type,
+                         size_t p, size_t p_end, size_t n_pairs)
 {
     const size_t head_dim = block->head_dim;
     size_t d = 0;
@@ -190,15 +173,15 @@ ALWAYS_INLINE void add_values(const struct bni_attention_query *queries,
         for (size_t i = 0; i < n_queries; i++) {
             float value = queries[i].acc[d] * corrections[i];
             for (size_t n = p; n < p_end; n++)
-                value = fmaf(weights[i][n], load_one(block->v, n * head_dim + d, type),
-                             value);
+                value = fmaf(weights[i][n],
+                             bni_load_stored(block->v, n * head_dim + d, type), value);
             queries[i].acc[d] = value;
         }
 }
 
-ALWAYS_INLINE void attend(struct bni_attention_query *queries, size_t n_queries,
-                          const struct kv_block *block, enum stored type,
-                          size_t n_pairs)
+BNI_TILE void attend(struct bni_attention_query *queries, size_t n_queries,
+                     const struct bni_kv_block *block, enum bni_stored type,
+                     size_t n_pairs)
 {
     block_floats weights;
     float corrections[MAX_QUERIES];
@@ -209,7 +192,7 @@ ALWAYS_INLINE void attend(struct bni_attention_query *queries, size_t n_queries,
         assert(n_positions >= 1 && n_positions <= BNI_ATTENTION_BLOCK);
         n_common = bni_size_min(n_common, n_positions);
         corrections[i] = weigh(&queries[i], weights[i]);
-        if (type == INT8) apply_factors(weights[i], block->v_factors);
+        if (type == BNI_STORED_INT8) apply_factors(weights[i], block->v_factors);
     }
     add_values(queries, n_queries, weights, corrections, block, type, 0, n_common,
                n_pairs);
@@ -221,28 +204,27 @@ ALWAYS_INLINE void attend(struct bni_attention_query *queries, size_t n_queries,
     }
 }
 
-ALWAYS_INLINE void attend_all(struct bni_attention_query *queries, size_t n_queries,
-                              const struct kv_block *block, enum stored type)
+BNI_TILE void attend_all(struct bni_attention_query *queries, size_t n_queries,
+                         const struct bni_kv_block *block, enum bni_stored type)
 {
+    struct bni_kv_block rest = *block; /* what comes next has been asked for */
+    rest.next = 0;
     size_t i = 0;
-    for (; n_queries - i >= 4; i += 4) attend(queries + i, 4, block, type, 2);
-    for (; n_queries - i >= 2; i += 2) attend(queries + i, 2, block, type, 4);
-    if (i < n_queries) attend(queries + i, 1, block, type, 4);
+    for (; n_queries - i >= 4; i += 4)
+        attend(queries + i, 4, i == 0 ? block : &rest, type, 2);
+    for (; n_queries - i >= 2; i += 2)
+        attend(queries + i, 2, i == 0 ? block : &rest, type, 4);
+    if (i < n_queries) attend(queries + i, 1, i == 0 ? block : &rest, type, 4);
 }
 
 void bni_neon_attention_block(struct bni_attention_query *queries, size_t n_queries,
-                              const uint16_t *k, const uint16_t *v, size_t head_dim,
-                              float scale)
+                              const struct bni_kv_block *block)
 {
-    const struct kv_block block = {k, v, NULL, NULL, head_dim, scale};
-    attend_all(queries, n_queries, &block, HALF);
+    attend_all(queries, n_queries, block, BNI_STORED_HALF);
 }
 
 void bni_neon_attention_block_int8(struct bni_attention_query *queries,
-                                   size_t n_queries, const int8_t *k,
-                                   const float *k_factors, const int8_t *v,
-                                   const float *v_factors, size_t head_dim, float scale)
+                                   size_t n_queries, const struct bni_kv_block *block)
 {
-    const struct kv_block block = {k, v, k_factors, v_factors, head_dim, scale};
-    attend_all(queries, n_queries, &block, INT8);
+    attend_all(queries, n_queries, block, BNI_STORED_INT8);
 }

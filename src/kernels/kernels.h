@@ -128,6 +128,18 @@ struct bni_attention_query {
     size_t n_positions; /* of the block that it sees: 1 to BNI_ATTENTION_BLOCK */
 };
 
+/* The keys and values of one head for a block of positions. */
+struct bni_kv_block {
+    const void *k;          /* [head_dim][BNI_ATTENTION_BLOCK] */
+    const void *v;          /* [BNI_ATTENTION_BLOCK][head_dim] */
+    const float *k_factors; /* [BNI_ATTENTION_BLOCK], of int8 */
+    const float *v_factors; /* likewise */
+    size_t head_dim;
+    float scale;    /* of scores */
+    ptrdiff_t next; /* bytes from here to the block that will be read next, or 0: only
+                         makes it come sooner */
+};
+
 struct bni_kernels {
     const char *name; /* for BITNET_ISA: "scalar", "avx2", ... */
 
@@ -187,12 +199,11 @@ struct bni_kernels {
      *   e[p]  = exp(s[p] - m)
      *   sum   = sum * c + (sum of e in the 16-lane order);  max = m
      *   acc[d] = chain over p of fma(e[p], v[p][d]), starting from acc[d] * c
-     * k is [head_dim][BNI_ATTENTION_BLOCK] and v is [BNI_ATTENTION_BLOCK][head_dim], in
-     * half precision. After the last block the caller divides acc by sum.
+     * Keys and values are in half precision. After the last block the caller divides acc
+     * by sum.
      */
     void (*attention_block)(struct bni_attention_query *queries, size_t n_queries,
-                            const uint16_t *k, const uint16_t *v, size_t head_dim,
-                            float scale);
+                            const struct bni_kv_block *block);
 
     /*
      * The same with keys and values in int8, and a factor for each position's:
@@ -200,9 +211,7 @@ struct bni_kernels {
      *   acc[d] = chain over p of fma(e[p] * v_factors[p], v[p][d])
      */
     void (*attention_block_int8)(struct bni_attention_query *queries, size_t n_queries,
-                                 const int8_t *k, const float *k_factors,
-                                 const int8_t *v, const float *v_factors,
-                                 size_t head_dim, float scale);
+                                 const struct bni_kv_block *block);
 
     /* out = (max(gate, 0)^2) * up, and out = (gate / (1 + exp(-gate))) * up. out may be
      * gate. */

@@ -282,18 +282,8 @@ static void store_f16(const float *x, size_t n, uint16_t *out, size_t stride)
     for (size_t i = 0; i < n; i++) out[i * stride] = bni_narrow_f16(x[i]);
 }
 
-/* A block of keys and values as they are stored. */
-struct kv_block {
-    load_fn load;
-    const void *k;
-    const void *v;
-    const float *k_factors; /* of the positions, or NULL: none */
-    const float *v_factors;
-    size_t head_dim;
-    float scale;
-};
-
-static void attend(struct bni_attention_query *query, const struct kv_block *block)
+static void attend(struct bni_attention_query *query, const struct bni_kv_block *block,
+                   load_fn load, bool has_factors)
 {
     const size_t n_positions = query->n_positions;
     assert(n_positions >= 1 && n_positions <= BNI_ATTENTION_BLOCK);
@@ -303,9 +293,8 @@ static void attend(struct bni_attention_query *query, const struct kv_block *blo
     for (size_t p = 0; p < n_positions; p++) {
         float dot = 0.0f;
         for (size_t d = 0; d < block->head_dim; d++)
-            dot = fmaf(query->q[d], block->load(block->k, d * BNI_ATTENTION_BLOCK + p),
-                       dot);
-        if (block->k_factors != NULL) dot = dot * block->k_factors[p];
+            dot = fmaf(query->q[d], load(block->k, d * BNI_ATTENTION_BLOCK + p), dot);
+        if (has_factors) dot = dot * block->k_factors[p];
         scores[p] = dot * block->scale;
         if (scores[p] > max) max = scores[p]; /* a NaN is not greater */
     }
@@ -321,24 +310,21 @@ static void attend(struct bni_attention_query *query, const struct kv_block *blo
     query->sum = query->sum * correction + fold_lanes(lanes);
     query->max = max;
 
-    if (block->v_factors != NULL)
+    if (has_factors)
         for (size_t p = 0; p < n_positions; p++)
             weights[p] = weights[p] * block->v_factors[p];
     for (size_t d = 0; d < block->head_dim; d++) {
         float sum = query->acc[d] * correction;
         for (size_t p = 0; p < n_positions; p++)
-            sum = fmaf(weights[p], block->load(block->v, p * block->head_dim + d), sum);
+            sum = fmaf(weights[p], load(block->v, p * block->head_dim + d), sum);
         query->acc[d] = sum;
     }
 }
 
 static void attention_block(struct bni_attention_query *queries, size_t n_queries,
-                            const uint16_t *k, const uint16_t *v, size_t head_dim,
-                            float scale)
+                            const struct bni_kv_block *block)
 {
-    const struct kv_block block = {
-        .load = load_f16, .k = k, .v = v, .head_dim = head_dim, .scale = scale};
-    for (size_t i = 0; i < n_queries; i++) attend(&queries[i], &block);
+    for (size_t i = 0; i < n_queries; i++) attend(&queries[i], block, load_f16, false);
 }
 
 static float load_int8(const void *values, size_t index)
@@ -347,18 +333,9 @@ static float load_int8(const void *values, size_t index)
 }
 
 static void attention_block_int8(struct bni_attention_query *queries, size_t n_queries,
-                                 const int8_t *k, const float *k_factors,
-                                 const int8_t *v, const float *v_factors,
-                                 size_t head_dim, float scale)
+                                 const struct bni_kv_block *block)
 {
-    const struct kv_block block = {.load = load_int8,
-                                   .k = k,
-                                   .v = v,
-                                   .k_factors = k_factors,
-                                   .v_factors = v_factors,
-                                   .head_dim = head_dim,
-                                   .scale = scale};
-    for (size_t i = 0; i < n_queries; i++) attend(&queries[i], &block);
+    for (size_t i = 0; i < n_queries; i++) attend(&queries[i], block, load_int8, true);
 }
 
 static void relu2_mul(const float *gate, const float *up, size_t n, float *out)

@@ -142,13 +142,9 @@ void bni_avx2_rope_adjacent(float *x, const float *cos, const float *sin,
                             size_t head_dim);
 void bni_avx2_store_f16(const float *x, size_t n, uint16_t *out, size_t stride);
 void bni_avx2_attention_block(struct bni_attention_query *queries, size_t n_queries,
-                              const uint16_t *k, const uint16_t *v, size_t head_dim,
-                              float scale);
+                              const struct bni_kv_block *block);
 void bni_avx2_attention_block_int8(struct bni_attention_query *queries,
-                                   size_t n_queries, const int8_t *k,
-                                   const float *k_factors, const int8_t *v,
-                                   const float *v_factors, size_t head_dim,
-                                   float scale);
+                                   size_t n_queries, const struct bni_kv_block *block);
 void bni_avx2_relu2_mul(const float *gate, const float *up, size_t n, float *out);
 void bni_avx2_silu_mul(const float *gate, const float *up, size_t n, float *out);
 void bni_avx2_add(float *x, const float *y, size_t n);

@@ -102,13 +102,10 @@ void bni_avx512_coarse_matmul(const struct bni_coarse_args *args, size_t row_beg
                               size_t row_end);
 void bni_avx512_silu_mul(const float *gate, const float *up, size_t n, float *out);
 void bni_avx512_attention_block(struct bni_attention_query *queries, size_t n_queries,
-                                const uint16_t *k, const uint16_t *v, size_t head_dim,
-                                float scale);
+                                const struct bni_kv_block *block);
 void bni_avx512_attention_block_int8(struct bni_attention_query *queries,
-                                     size_t n_queries, const int8_t *k,
-                                     const float *k_factors, const int8_t *v,
-                                     const float *v_factors, size_t head_dim,
-                                     float scale);
+                                     size_t n_queries,
+                                     const struct bni_kv_block *block);
 
 /* The table of this name that multiplies ternary matrices so. */
 #define BNI_AVX512_TABLE(table_name, ternary) \

@@ -11,35 +11,20 @@
 #include <math.h>
 
 #include "base/size.h"
+#include "kernels/attention_tiles.h"
 #include "kernels/elementary.h"
 #include "kernels/kernels.h"
 #include "kernels/x86_avx512.h"
-
-/* The tile functions take the tile's shape as constants, which only pays off if each
- * call becomes code of its own. */
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 enum { MAX_QUERIES = 4, SCORE_VECTORS = BNI_ATTENTION_BLOCK / 16, MAX_VECTORS = 4 };
 
 /* Of the queries of a tile: their scores, and then their weights. */
 typedef float block_floats[MAX_QUERIES][BNI_ATTENTION_BLOCK];
 
-/* How keys and values are stored: a constant of each call, like the tile's shape. */
-enum stored { HALF, INT8 };
-
-struct kv_block {
-    const void *k;
-    const void *v;
-    const float *k_factors; /* of INT8 */
-    const float *v_factors;
-    size_t head_dim;
-    float scale;
-};
-
 /* Loads sixteen values, widened. */
-ALWAYS_INLINE __m512 load(const void *from, size_t index, enum stored type)
+BNI_TILE __m512 load(const void *from, size_t index, enum bni_stored type)
 {
-    if (type == HALF)
+    if (type == BNI_STORED_HALF)
         return _mm512_cvtph_ps(
             _mm256_loadu_si256((const __m256i *)((const uint16_t *)from + index)));
     const __m128i bytes =
@@ -47,21 +32,17 @@ ALWAYS_INLINE __m512 load(const void *from, size_t index, enum stored type)
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
 }
 
-static inline float load_one(const void *from, size_t index, enum stored type)
-{
-    return type == HALF ? bni_widen_f16(((const uint16_t *)from)[index])
-                        : (float)((const int8_t *)from)[index];
-}
-
 /* Writes the scaled scores of all 32 positions, of which some may be no positions. */
-ALWAYS_INLINE void score(const struct bni_attention_query *queries, size_t n_queries,
-                         const struct kv_block *block, enum stored type,
-                         block_floats scores)
+BNI_TILE void score(const struct bni_attention_query *queries, size_t n_queries,
+                    const struct bni_kv_block *block, enum bni_stored type,
+                    block_floats scores)
 {
     __m512 sums[MAX_QUERIES][SCORE_VECTORS];
     for (size_t i = 0; i < n_queries; i++)
         for (size_t j = 0; j < SCORE_VECTORS; j++) sums[i][j] = _mm512_setzero_ps();
     for (size_t d = 0; d < block->head_dim; d++) {
+        bni_ask_for_next(block, block->k, d * BNI_ATTENTION_BLOCK, BNI_ATTENTION_BLOCK,
+                         type);
         __m512 keys[SCORE_VECTORS];
         for (size_t j = 0; j < SCORE_VECTORS; j++)
             keys[j] = load(block->k, d * BNI_ATTENTION_BLOCK + 16 * j, type);
@@ -75,7 +56,7 @@ ALWAYS_INLINE void score(const struct bni_attention_query *queries, size_t n_que
     for (size_t j = 0; j < SCORE_VECTORS; j++)
         for (size_t i = 0; i < n_queries; i++) {
             __m512 sum = sums[i][j];
-            if (type == INT8)
+            if (type == BNI_STORED_INT8)
                 sum = _mm512_mul_ps(sum, _mm512_loadu_ps(block->k_factors + 16 * j));
             _mm512_storeu_ps(scores[i] + 16 * j, _mm512_mul_ps(sum, scale));
         }
@@ -125,11 +106,10 @@ static void apply_factors(float weights[BNI_ATTENTION_BLOCK], const float *facto
 
 /* acc = acc * correction, and then the weighted values of the positions [p, p_end), for
  * `n_vectors` times 16 channels from d on. */
-ALWAYS_INLINE void add_channels(const struct bni_attention_query *queries,
-                                size_t n_queries, block_floats weights,
-                                const float *corrections, const struct kv_block *block,
-                                enum stored type, size_t p, size_t p_end, size_t d,
-                                size_t n_vectors)
+BNI_TILE void add_channels(const struct bni_attention_query *queries, size_t n_queries,
+                           block_floats weights, const float *corrections,
+                           const struct bni_kv_block *block, enum bni_stored type,
+                           size_t p, size_t p_end, size_t d, size_t n_vectors)
 {
     __m512 sums[MAX_QUERIES][MAX_VECTORS];
     for (size_t i = 0; i < n_queries; i++)
@@ -137,6 +117,8 @@ ALWAYS_INLINE void add_channels(const struct bni_attention_query *queries,
             sums[i][j] = _mm512_mul_ps(_mm512_loadu_ps(queries[i].acc + d + 16 * j),
                                        _mm512_set1_ps(corrections[i]));
     for (; p < p_end; p++) {
+        bni_ask_for_next(block, block->v, p * block->head_dim + d, 16 * n_vectors,
+                         type);
         __m512 values[MAX_VECTORS];
         for (size_t j = 0; j < n_vectors; j++)
             values[j] = load(block->v, p * block->head_dim + d + 16 * j, type);
@@ -152,11 +134,10 @@ ALWAYS_INLINE void add_channels(const struct bni_attention_query *queries,
 }
 
 /* The same for all channels, tiles of `n_vectors` first. */
-ALWAYS_INLINE void add_values(const struct bni_attention_query *queries,
-                              size_t n_queries, block_floats weights,
-                              const float *corrections, const struct kv_block *block,
-                              enum stored type, size_t p, size_t p_end,
-                              size_t n_vectors)
+BNI_TILE void add_values(const struct bni_attention_query *queries, size_t n_queries,
+                         block_floats weights, const float *corrections,
+                         const struct bni_kv_block *block, enum bni_stored type,
+                         size_t p, size_t p_end, size_t n_vectors)
 {
     const size_t head_dim = block->head_dim;
     size_t d = 0;
@@ -170,14 +151,14 @@ ALWAYS_INLINE void add_values(const struct bni_attention_query *queries,
         for (size_t i = 0; i < n_queries; i++) {
             float value = queries[i].acc[d] * corrections[i];
             for (size_t n = p; n < p_end; n++)
-                value = fmaf(weights[i][n], load_one(block->v, n * head_dim + d, type),
-                             value);
+                value = fmaf(weights[i][n],
+                             bni_load_stored(block->v, n * head_dim + d, type), value);
             queries[i].acc[d] = value;
         }
 }
 
-ALWAYS_INLINE void attend(struct bni_attention_query *queries, size_t n_queries,
-                          const struct kv_block *block, enum stored type)
+BNI_TILE void attend(struct bni_attention_query *queries, size_t n_queries,
+                     const struct bni_kv_block *block, enum bni_stored type)
 {
     block_floats weights;
     float corrections[MAX_QUERIES];
@@ -188,7 +169,7 @@ ALWAYS_INLINE void attend(struct bni_attention_query *queries, size_t n_queries,
         assert(n_positions >= 1 && n_positions <= BNI_ATTENTION_BLOCK);
         n_common = bni_size_min(n_common, n_positions);
         corrections[i] = weigh(&queries[i], weights[i]);
-        if (type == INT8) apply_factors(weights[i], block->v_factors);
+        if (type == BNI_STORED_INT8) apply_factors(weights[i], block->v_factors);
     }
     add_values(queries, n_queries, weights, corrections, block, type, 0, n_common,
                MAX_VECTORS);
@@ -200,29 +181,27 @@ ALWAYS_INLINE void attend(struct bni_attention_query *queries, size_t n_queries,
     }
 }
 
-ALWAYS_INLINE void attend_all(struct bni_attention_query *queries, size_t n_queries,
-                              const struct kv_block *block, enum stored type)
+BNI_TILE void attend_all(struct bni_attention_query *queries, size_t n_queries,
+                         const struct bni_kv_block *block, enum bni_stored type)
 {
+    struct bni_kv_block rest = *block; /* what comes next has been asked for */
+    rest.next = 0;
     size_t i = 0;
-    for (; n_queries - i >= 4; i += 4) attend(queries + i, 4, block, type);
-    for (; n_queries - i >= 2; i += 2) attend(queries + i, 2, block, type);
-    if (i < n_queries) attend(queries + i, 1, block, type);
+    for (; n_queries - i >= 4; i += 4)
+        attend(queries + i, 4, i == 0 ? block : &rest, type);
+    for (; n_queries - i >= 2; i += 2)
+        attend(queries + i, 2, i == 0 ? block : &rest, type);
+    if (i < n_queries) attend(queries + i, 1, i == 0 ? block : &rest, type);
 }
 
 void bni_avx512_attention_block(struct bni_attention_query *queries, size_t n_queries,
-                                const uint16_t *k, const uint16_t *v, size_t head_dim,
-                                float scale)
+                                const struct bni_kv_block *block)
 {
-    const struct kv_block block = {k, v, NULL, NULL, head_dim, scale};
-    attend_all(queries, n_queries, &block, HALF);
+    attend_all(queries, n_queries, block, BNI_STORED_HALF);
 }
 
 void bni_avx512_attention_block_int8(struct bni_attention_query *queries,
-                                     size_t n_queries, const int8_t *k,
-                                     const float *k_factors, const int8_t *v,
-                                     const float *v_factors, size_t head_dim,
-                                     float scale)
+                                     size_t n_queries, const struct bni_kv_block *block)
 {
-    const struct kv_block block = {k, v, k_factors, v_factors, head_dim, scale};
-    attend_all(queries, n_queries, &block, INT8);
+    attend_all(queries, n_queries, block, BNI_STORED_INT8);
 }

@@ -99,7 +99,8 @@ static void check_what_is_read(bitnet_kv_type type, float tolerance)
                                                 .acc = acc,
                                                 .max = -INFINITY,
                                                 .n_positions = 1};
-            bni_kv_attend(&cache, &bni_kernels_scalar, place, &query, 1, 1.0f);
+            bni_kv_attend(&cache, &bni_kernels_scalar, place, place.page, &query, 1,
+                          1.0f);
             assert_true(fabsf(query.max - k[first][d]) <= tolerance);
             for (size_t e = 0; e < DIM; e++)
                 assert_true(fabsf(acc[e] - v[first][e]) <= tolerance);
@@ -135,7 +136,7 @@ static void what_is_not_finite_shows(void **state)
                                             .acc = acc,
                                             .max = -INFINITY,
                                             .n_positions = 1};
-        bni_kv_attend(&cache, &bni_kernels_scalar, place, &query, 1, 1.0f);
+        bni_kv_attend(&cache, &bni_kernels_scalar, place, place.page, &query, 1, 1.0f);
         for (size_t d = 0; d < DIM; d++) assert_true(isnan(acc[d] / query.sum));
         bni_kv_cache_free(&cache);
     }

@@ -133,7 +133,7 @@ static void attend(const struct plain *plain, uint32_t layer, const float *q,
         for (size_t first = 0; first <= pos; first += 32) {
             query.n_positions = pos + 1 - first < 32 ? pos + 1 - first : 32;
             const struct bni_kv_place place = {plain->pages[first / 32], layer, kv};
-            bni_kv_attend(&plain->cache, scalar, place, &query, 1, scale);
+            bni_kv_attend(&plain->cache, scalar, place, place.page, &query, 1, scale);
         }
         for (size_t d = 0; d < dim; d++) acc[d] /= query.sum;
     }

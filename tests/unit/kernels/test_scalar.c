@@ -414,7 +414,11 @@ static void attention_over_blocks_is_a_softmax(void **state)
     struct bni_attention_query query = {.q = q, .acc = acc, .max = -INFINITY};
     for (size_t b = 0; b < N_BLOCKS; b++) {
         query.n_positions = b + 1 < N_BLOCKS ? BNI_ATTENTION_BLOCK : LAST;
-        scalar->attention_block(&query, 1, &k[b][0][0], &v[b][0][0], HEAD_DIM, 0.125f);
+        scalar->attention_block(&query, 1,
+                                &(struct bni_kv_block){.k = &k[b][0][0],
+                                                       .v = &v[b][0][0],
+                                                       .head_dim = HEAD_DIM,
+                                                       .scale = 0.125f});
     }
 
     double scores[N_POSITIONS];
@@ -456,7 +460,9 @@ static void one_position_has_all_the_weight(void **state)
                                         .acc = acc,
                                         .max = -INFINITY,
                                         .n_positions = 1};
-    scalar->attention_block(&query, 1, k, v, 2, 0.5f);
+    scalar->attention_block(
+        &query, 1,
+        &(struct bni_kv_block){.k = k, .v = v, .head_dim = 2, .scale = 0.5f});
     assert_true(query.max == -0.5f && query.sum == 1.0f);
     assert_true(acc[0] == 3.0f && acc[1] == -4.0f);
 }
@@ -479,12 +485,18 @@ static void factors_of_int8_apply_per_position(void **state)
     k_factors[0] = 0.5f, k_factors[1] = 2.0f;
     v[0] = 127, v[1] = -4, v[2] = 1, v[3] = 8;
     v_factors[0] = 0.5f, v_factors[1] = 4.0f;
+    const struct bni_kv_block block = {.k = k,
+                                       .v = v,
+                                       .k_factors = k_factors,
+                                       .v_factors = v_factors,
+                                       .head_dim = 2,
+                                       .scale = 0.5f};
     float acc[2] = {0};
     struct bni_attention_query query = {.q = q,
                                         .acc = acc,
                                         .max = -INFINITY,
                                         .n_positions = 2};
-    scalar->attention_block_int8(&query, 1, k, k_factors, v, v_factors, 2, 0.5f);
+    scalar->attention_block_int8(&query, 1, &block);
     assert_true(query.max == 2.0f && query.sum == 2.0f); /* two equal weights */
     assert_true(acc[0] == 63.5f + 4.0f && acc[1] == -2.0f + 32.0f);
 
@@ -495,7 +507,7 @@ static void factors_of_int8_apply_per_position(void **state)
                                          .max = -INFINITY,
                                          .n_positions = 2};
     acc[0] = acc[1] = 0;
-    scalar->attention_block_int8(&query, 1, k, k_factors, v, v_factors, 2, 0.5f);
+    scalar->attention_block_int8(&query, 1, &block);
     assert_true(isnan(query.sum) && isnan(acc[0]) && isnan(acc[1]));
     k_factors[1] = 2.0f, v_factors[0] = NAN;
     query = (struct bni_attention_query){.q = q,
@@ -503,7 +515,7 @@ static void factors_of_int8_apply_per_position(void **state)
                                          .max = -INFINITY,
                                          .n_positions = 2};
     acc[0] = acc[1] = 0;
-    scalar->attention_block_int8(&query, 1, k, k_factors, v, v_factors, 2, 0.5f);
+    scalar->attention_block_int8(&query, 1, &block);
     assert_true(query.sum == 2.0f && isnan(acc[0]) && isnan(acc[1]));
 }
 
@@ -522,7 +534,9 @@ static void a_maximum_of_zeros_is_positive_zero(void **state)
                                             .acc = acc,
                                             .max = -INFINITY,
                                             .n_positions = 2};
-        scalar->attention_block(&query, 1, k, v, 2, 0.25f);
+        scalar->attention_block(
+            &query, 1,
+            &(struct bni_kv_block){.k = k, .v = v, .head_dim = 2, .scale = 0.25f});
         assert_int_equal(bni_float_bits(query.max), 0);
         assert_true(query.sum == 2.0f);
     }
@@ -534,7 +548,9 @@ static void a_maximum_of_zeros_is_positive_zero(void **state)
                                         .acc = acc,
                                         .max = -INFINITY,
                                         .n_positions = 32};
-    scalar->attention_block(&query, 1, k, v, 2, 0.25f);
+    scalar->attention_block(
+        &query, 1,
+        &(struct bni_kv_block){.k = k, .v = v, .head_dim = 2, .scale = 0.25f});
     assert_int_equal(bni_float_bits(query.max), 0);
 }
 

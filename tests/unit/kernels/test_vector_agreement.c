@@ -362,7 +362,11 @@ static void exp_agrees_down_to_its_lower_edge(void **state)
                                             .acc = expected,
                                             .max = -INFINITY,
                                             .n_positions = N};
-        bni_kernels_scalar.attention_block(&query, 1, &k[0][0], &v[0][0], N, 1.0f);
+        bni_kernels_scalar.attention_block(&query, 1,
+                                           &(struct bni_kv_block){.k = &k[0][0],
+                                                                  .v = &v[0][0],
+                                                                  .head_dim = N,
+                                                                  .scale = 1.0f});
         FOR_EACH_TABLE(table)
         {
             float got[N] = {0};
@@ -370,7 +374,11 @@ static void exp_agrees_down_to_its_lower_edge(void **state)
                                                  .acc = got,
                                                  .max = -INFINITY,
                                                  .n_positions = N};
-            table->attention_block(&query, 1, &k[0][0], &v[0][0], N, 1.0f);
+            table->attention_block(&query, 1,
+                                   &(struct bni_kv_block){.k = &k[0][0],
+                                                          .v = &v[0][0],
+                                                          .head_dim = N,
+                                                          .scale = 1.0f});
             assert_same_floats(expected, got, N, "%s: exp, round %d", table->name,
                                round);
         }
@@ -496,11 +504,17 @@ static void fill(struct random *random, struct kv_block *block, size_t head_dim,
 static void attend(const struct bni_kernels *table, struct bni_attention_query *queries,
                    size_t n_queries, const struct kv_block *block, size_t head_dim)
 {
-    if (block->is_int8)
-        table->attention_block_int8(queries, n_queries, block->k_int8, block->k_factors,
-                                    block->v_int8, block->v_factors, head_dim, 0.25f);
-    else
-        table->attention_block(queries, n_queries, block->k, block->v, head_dim, 0.25f);
+    struct bni_kv_block kv = {.head_dim = head_dim, .scale = 0.25f};
+    if (block->is_int8) {
+        kv.k = block->k_int8, kv.v = block->v_int8;
+        kv.k_factors = block->k_factors, kv.v_factors = block->v_factors;
+        kv.next = -64; /* whatever is there: it is not read */
+        table->attention_block_int8(queries, n_queries, &kv);
+    } else {
+        kv.k = block->k, kv.v = block->v;
+        kv.next = 1 << 20;
+        table->attention_block(queries, n_queries, &kv);
+    }
 }
 
 /* Two blocks of attention. Of the second the last query sees `n_positions`, and each one
@@ -617,7 +631,9 @@ static void attention_agrees_on_zeros_of_both_signs(void **state)
                                                 .acc = acc,
                                                 .max = -INFINITY,
                                                 .n_positions = n_positions};
-            table->attention_block(&query, 1, k, v, 2, 0.25f);
+            table->attention_block(
+                &query, 1,
+                &(struct bni_kv_block){.k = k, .v = v, .head_dim = 2, .scale = 0.25f});
             const float zero = 0.0f;
             assert_same_floats(&zero, &query.max, 1, "%s: max", table->name);
             assert_true(query.sum == (float)n_positions);

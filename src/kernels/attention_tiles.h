@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * attention_tiles.h - what the attention files of the instruction sets share.
+ */
+#ifndef BNI_KERNELS_ATTENTION_TILES_H
+#define BNI_KERNELS_ATTENTION_TILES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/elementary.h"
+#include "kernels/kernels.h"
+
+/* The tile functions take the tile's shape and the type as constants, which only pays
+ * off if each call becomes code of its own. */
+#define BNI_TILE static inline __attribute__((always_inline))
+
+/* How keys and values are stored. */
+enum bni_stored { BNI_STORED_HALF, BNI_STORED_INT8 };
+
+static inline float bni_load_stored(const void *from, size_t index,
+                                    enum bni_stored type)
+{
+    return type == BNI_STORED_HALF ? bni_widen_f16(((const uint16_t *)from)[index])
+                                   : (float)((const int8_t *)from)[index];
+}
+
+/*
+ * Asks for what the next block has in the place of these values. The blocks of a
+ * sequence lie far from each other, and within one the CPU's own prefetcher has to start
+ * anew every 4 KB; asked for a whole block at a time, memory would be waited for. So each
+ * step of a tile asks for as much as it reads, and of several tiles the first does.
+ */
+BNI_TILE void bni_ask_for_next(const struct bni_kv_block *block, const void *from,
+                               size_t index, size_t n_values, enum bni_stored type)
+{
+    if (block->next == 0) return;
+    const size_t size = type == BNI_STORED_HALF ? sizeof(uint16_t) : sizeof(int8_t);
+    const uintptr_t there = (uintptr_t)from + (uintptr_t)block->next + index * size;
+    for (size_t i = 0; i < n_values * size; i += 64)
+        __builtin_prefetch((const void *)(there + i), 0, 2);
+}
+
+#endif
