@@ -149,13 +149,16 @@ static void add_rows(bitnet_engine *engine, bitnet_request *request, uint32_t n_
     request->n_step_rows = n_added;
     request->first_step_row = picked->n_rows;
     request->first_logit_row = picked->n_logit_rows;
+    struct bni_candidate *scratch =
+        engine->candidates + picked->n_choosing * bni_sampler_scratch_candidates(
+                                                      engine->model->hparams.n_vocab);
     for (uint32_t i = 0; i < n_added; i++) {
         const uint32_t position = request->n_computed + i;
         const bool wants_logits =
             request->readout.kind == BNI_READOUT_NONE && position + 1 >= first_choice;
         if (wants_logits)
             engine->needs[picked->n_logit_rows++] =
-                bni_request_need(request, position + 1);
+                bni_request_need(request, position + 1, scratch);
         engine->rows[picked->n_rows++] = (struct bni_row){
             .token = request->tokens[position],
             .position = position,

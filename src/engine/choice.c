@@ -36,11 +36,20 @@ static bitnet_token choose_one(bitnet_request *request, float *logits,
 }
 
 struct bni_logit_need bni_request_need(const bitnet_request *request,
-                                       uint32_t n_history)
+                                       uint32_t n_history,
+                                       struct bni_candidate *scratch)
 {
     const bool is_kept = request->logits != NULL || request->logprobs != NULL;
-    if (is_kept || request->mask.matcher != NULL) return (struct bni_logit_need){0};
-    return bni_sampler_need(&request->sampler, request->tokens, n_history);
+    const bool is_masked = request->mask.matcher != NULL;
+    /* What a grammar allows after a draft is not known before the draft is chosen. */
+    const bool is_after_draft = n_history > request->n_computed + 1;
+    if (is_kept || (is_masked && is_after_draft && n_history > request->n_prompt))
+        return (struct bni_logit_need){0};
+    struct bni_logit_need need =
+        bni_sampler_need(&request->sampler, request->tokens, n_history);
+    if (is_masked) need.mask = &request->mask;
+    need.scratch = scratch;
+    return need;
 }
 
 bool bni_request_is_end(const bitnet_request *request, bitnet_token token)

@@ -26,9 +26,13 @@
 void bni_request_choose(bitnet_request *request, float *logits, bitnet_token *chosen,
                         struct bni_candidate *scratch);
 
-/* What will be looked at of the request's row of logits after `n_history` tokens. */
+/*
+ * What will be looked at of the request's row of logits after `n_history` tokens. `scratch`
+ * is what bni_request_choose() will be given for the step.
+ */
 struct bni_logit_need bni_request_need(const bitnet_request *request,
-                                       uint32_t n_history);
+                                       uint32_t n_history,
+                                       struct bni_candidate *scratch);
 
 /* Whether a token ends the request and is not handed out. */
 bool bni_request_is_end(const bitnet_request *request, bitnet_token token);

@@ -324,6 +324,7 @@ static void multiply(const struct pass *pass, const struct bni_ternary_weight *a
 struct head_product {
     const struct bni_forward *forward;
     size_t n_rows;
+    const bool *is_made; /* [n_rows]: not to be computed; or NULL */
 };
 
 static void multiply_head(void *user, size_t begin, size_t end)
@@ -331,7 +332,7 @@ static void multiply_head(void *user, size_t begin, size_t end)
     const struct head_product *product = user;
     const struct bni_forward *forward = product->forward;
     const struct bni_dense_weight *head = &forward->model->head;
-    const struct bni_dense_args args = {
+    struct bni_dense_args args = {
         .weights = head->values,
         .n_cols = head->n_cols,
         .x = forward->workspace->final,
@@ -339,7 +340,17 @@ static void multiply_head(void *user, size_t begin, size_t end)
         .out = forward->workspace->logits,
         .out_stride = head->n_rows,
     };
-    forward->kernels->dense_matmul[head->type](&args, begin, end);
+    if (product->is_made == NULL) {
+        forward->kernels->dense_matmul[head->type](&args, begin, end);
+        return;
+    }
+    size_t row = 0;
+    while (bni_next_run(product->is_made, false, product->n_rows, &row, &args.n_x)) {
+        args.x = row_of(forward->workspace->final, row, head->n_cols);
+        args.out = row_of(forward->workspace->logits, row, head->n_rows);
+        forward->kernels->dense_matmul[head->type](&args, begin, end);
+        row += args.n_x;
+    }
 }
 
 void bni_forward_finish_row(const struct bni_forward *forward, size_t row, size_t slot)
@@ -353,12 +364,18 @@ void bni_forward_finish_row(const struct bni_forward *forward, size_t row, size_
                                row_of(ws->final, slot, hp->n_embd));
 }
 
+static void multiply_head_with(const struct bni_forward *forward, struct bni_team *team,
+                               size_t n_rows, const bool *is_made)
+{
+    struct head_product product = {forward, n_rows, is_made};
+    bni_team_run(team, forward->model->hparams.n_vocab, HEAD_OUTPUTS_PER_PIECE,
+                 multiply_head, &product);
+}
+
 void bni_forward_head(const struct bni_forward *forward, struct bni_team *team,
                       size_t n_rows)
 {
-    struct head_product product = {forward, n_rows};
-    bni_team_run(team, forward->model->hparams.n_vocab, HEAD_OUTPUTS_PER_PIECE,
-                 multiply_head, &product);
+    multiply_head_with(forward, team, n_rows, NULL);
 }
 
 /* The rows that want logits: last product, final norm, output head. */
@@ -368,8 +385,12 @@ static void run_head(const struct pass *pass)
     for (size_t i = 0; i < pass->n_rows; i++)
         if (pass->rows[i].wants_logits)
             bni_forward_finish_row(pass->forward, i, n_logit_rows++);
-    if (n_logit_rows > 0 && !bni_two_pass_run(pass->forward, pass->team, n_logit_rows))
-        bni_forward_head(pass->forward, pass->team, n_logit_rows);
+    if (n_logit_rows == 0) return;
+    const bool *is_made = bni_two_pass_run(pass->forward, pass->team, n_logit_rows);
+    size_t row = 0;
+    size_t n_left = n_logit_rows;
+    if (is_made == NULL || bni_next_run(is_made, false, n_logit_rows, &row, &n_left))
+        multiply_head_with(pass->forward, pass->team, n_logit_rows, is_made);
 }
 
 /* ---- the graph ------------------------------------------------------------------- */

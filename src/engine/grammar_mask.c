@@ -101,10 +101,9 @@ static size_t add_ends(const struct bni_grammar_mask *mask, const float *logits,
     return n;
 }
 
-/* Walks the vocabulary in the order of its bytes. Returns the allowed tokens, in any
- * order. */
-static size_t walk_all(const struct bni_grammar_mask *mask, const float *logits,
-                       struct bni_candidate *candidates)
+/* Walks the vocabulary in the order of its bytes. */
+size_t bni_grammar_mask_list(const struct bni_grammar_mask *mask, const float *logits,
+                             struct bni_candidate *candidates)
 {
     const struct bni_token_order *order = mask->order;
     struct walk walk;
@@ -151,7 +150,7 @@ size_t bni_grammar_mask_take_top(const struct bni_grammar_mask *mask,
     if (n_wanted < n_vocab &&
         try_likely(mask, logits, n_vocab, n_wanted, candidates, &n_found))
         return n_found;
-    n_found = walk_all(mask, logits, candidates);
+    n_found = bni_grammar_mask_list(mask, logits, candidates);
     const size_t n_kept = bni_size_min(n_found, n_wanted);
     bni_candidates_keep_top(candidates, n_found, n_kept);
     return n_kept;

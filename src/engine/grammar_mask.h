@@ -39,6 +39,10 @@ size_t bni_grammar_mask_take_top(const struct bni_grammar_mask *mask,
                                  const float *logits, uint32_t n_vocab, size_t n_wanted,
                                  struct bni_candidate *candidates);
 
+/* Lists all that is allowed, of finite logits, in any order; returns how many. */
+size_t bni_grammar_mask_list(const struct bni_grammar_mask *mask, const float *logits,
+                             struct bni_candidate *candidates);
+
 /* Lets the text go on with a token that was allowed. */
 void bni_grammar_mask_take(const struct bni_grammar_mask *mask, bitnet_token token);
 

@@ -9,6 +9,9 @@
  *     rows        threshold; candidates, from the blocks that reach up to it
  *     candidates  of all rows: exactly
  *
+ * Only for the rows that are in it. These need not stand together: a product goes from
+ * one run of neighbours to the next while the weights of a piece are in the cache.
+ *
  * The letters in comments are those of docs/numerics.md.
  */
 #include "engine/two_pass.h"
@@ -20,7 +23,9 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/size.h"
+#include "engine/candidates.h"
 #include "engine/forward.h"
+#include "engine/grammar_mask.h"
 #include "engine/penalties.h"
 #include "kernels/elementary.h"
 
@@ -31,6 +36,13 @@ enum {
      * their rows of an F16 head lie apart, and are an eighth of what the first read. */
     MAX_PART = 16,
     LANES = 8,
+    /* Of the likeliest tokens, so many that a grammar may refuse before all that it
+     * allows are listed. */
+    N_SPARE_TRIES = 64,
+    /* Where other rows need the whole head, fewer rows than these go along with them: the
+     * copy is read in addition, which is what five rows more cost in the whole product.
+     * Measured on two cores of a Zen 3 in November 2026: docs/measurements.md. */
+    LEAST_BESIDE_WHOLE = 6,
 };
 
 _Static_assert(BNI_TWO_PASS_BLOCK % LANES == 0, "a whole block has no remainder");
@@ -44,7 +56,7 @@ _Static_assert(BNI_TWO_PASS_BLOCK % LANES == 0, "a whole block has no remainder"
 /* ---- memory ------------------------------------------------------------------------ */
 
 struct layout {
-    size_t q, steps, rows, lows, highs, largest, candidates, n_candidates;
+    size_t q, steps, rows, lows, highs, largest, candidates, n_candidates, is_in;
     size_t n_bytes;
 };
 
@@ -70,12 +82,13 @@ static bool lay_out(const struct bitnet_model *model, size_t n_rows, struct layo
                      &out->lows) &&
         bni_size_cut(&end, n_rows, n_blocks, sizeof(float), BNI_ALIGNMENT,
                      &out->highs) &&
-        bni_size_cut(&end, n_rows, BNI_TWO_PASS_MAX_TOP, sizeof(float), BNI_ALIGNMENT,
-                     &out->largest) &&
+        bni_size_cut(&end, n_rows, BNI_TWO_PASS_MAX_TOP, sizeof(struct bni_candidate),
+                     BNI_ALIGNMENT, &out->largest) &&
         bni_size_cut(&end, n_rows, max_candidates_of(model), sizeof(uint32_t),
                      BNI_ALIGNMENT, &out->candidates) &&
         bni_size_cut(&end, n_rows, 1, sizeof(size_t), BNI_ALIGNMENT,
-                     &out->n_candidates);
+                     &out->n_candidates) &&
+        bni_size_cut(&end, n_rows, 1, sizeof(bool), BNI_ALIGNMENT, &out->is_in);
     out->n_bytes = end;
     return fits;
 }
@@ -106,9 +119,10 @@ bitnet_status bni_two_pass_init(struct bni_two_pass *two_pass,
         .rows = (struct bni_coarse_row *)(void *)(block + layout.rows),
         .lows = (float *)(void *)(block + layout.lows),
         .highs = (float *)(void *)(block + layout.highs),
-        .largest = (float *)(void *)(block + layout.largest),
+        .largest = (struct bni_candidate *)(void *)(block + layout.largest),
         .candidates = (uint32_t *)(void *)(block + layout.candidates),
         .n_candidates = (size_t *)(void *)(block + layout.n_candidates),
+        .is_in = (bool *)(void *)(block + layout.is_in),
         .block = block,
         .n_bytes = layout.n_bytes,
     };
@@ -136,6 +150,13 @@ struct run {
 static float *logits_of(const struct run *run, size_t row)
 {
     return run->forward->workspace->logits + row * run->n_vocab;
+}
+
+static size_t count_rows(const struct run *run)
+{
+    size_t n = 0;
+    for (size_t row = 0; row < run->n_rows; row++) n += run->two_pass->is_in[row];
+    return n;
 }
 
 /* ---- quantising a row --------------------------------------------------------------- */
@@ -192,13 +213,14 @@ static void quantise_row(const struct run *run, size_t row_index)
     const double length = sqrt(squares) * DOUBLE_SLACK;
     bound_row(run, length, sqrt(lost_squares) * DOUBLE_SLACK, row);
     /* False for NaN and infinity. With it no sum or product can overflow. */
-    row->is_usable = length <= 0x1p60;
+    two_pass->is_in[row_index] = length <= 0x1p60;
 }
 
 static void quantise_rows(void *user, size_t begin, size_t end)
 {
     const struct run *run = user;
-    for (size_t i = begin; i < end; i++) quantise_row(run, i);
+    for (size_t i = begin; i < end; i++)
+        if (run->two_pass->is_in[i]) quantise_row(run, i);
 }
 
 /* ---- the first pass ----------------------------------------------------------------- */
@@ -236,85 +258,140 @@ static void measure_block(const struct run *run, size_t row, size_t first, size_
 static void multiply_blocks(void *user, size_t begin, size_t end)
 {
     const struct run *run = user;
-    const struct bni_coarse_args args = {
+    const bool *is_in = run->two_pass->is_in;
+    struct bni_coarse_args args = {
         .codes = run->copy->codes,
         .scales = run->copy->scales,
         .n_cols = run->n_embd,
-        .q = run->two_pass->q,
-        .steps = run->two_pass->steps,
-        .n_x = run->n_rows,
-        .out = run->forward->workspace->logits,
         .out_stride = run->n_vocab,
     };
     for (size_t block = begin; block < end; block++) {
         const size_t first = block * BNI_TWO_PASS_BLOCK;
         const size_t last = bni_size_min(first + BNI_TWO_PASS_BLOCK, run->n_vocab);
-        run->forward->kernels->coarse_matmul(&args, first, last);
-        for (size_t row = 0; row < run->n_rows; row++)
-            measure_block(run, row, first, last, block);
+        size_t row = 0;
+        while (bni_next_run(is_in, true, run->n_rows, &row, &args.n_x)) {
+            args.q = run->two_pass->q + row * run->n_embd;
+            args.steps = run->two_pass->steps + row;
+            args.out = logits_of(run, row);
+            run->forward->kernels->coarse_matmul(&args, first, last);
+            for (; args.n_x > 0; args.n_x--, row++)
+                measure_block(run, row, first, last, block);
+        }
     }
 }
 
 /* ---- candidates --------------------------------------------------------------------- */
 
-/* A heap whose root is the least. */
-static void sink(float *heap, size_t n, size_t i)
+static float low_of(const struct run *run, size_t row, size_t token)
 {
-    const float item = heap[i];
-    for (size_t child; (child = 2 * i + 1) < n; i = child) {
-        if (child + 1 < n && heap[child + 1] < heap[child]) child++;
-        if (heap[child] >= item) break;
-        heap[i] = heap[child];
-    }
-    heap[i] = item;
+    return logits_of(run, row)[token] -
+           bni_two_pass_bound(run->copy, &run->two_pass->rows[row], token);
 }
 
-/* Returns the n-th largest lower end of a row; n is 1 to n_vocab. */
-static float find_low(const struct run *run, size_t row, size_t n)
+static float high_of(const struct run *run, size_t row, size_t token)
+{
+    return logits_of(run, row)[token] +
+           bni_two_pass_bound(run->copy, &run->two_pass->rows[row], token);
+}
+
+/* The n largest of what is offered, in a heap whose root is the least of them. */
+static struct bni_candidate *begin_heap(const struct run *run, size_t row, size_t n)
+{
+    struct bni_candidate *heap = run->two_pass->largest + row * BNI_TWO_PASS_MAX_TOP;
+    for (size_t i = 0; i < n; i++) heap[i] = (struct bni_candidate){-INFINITY, 0};
+    return heap;
+}
+
+static void offer(struct bni_candidate *heap, size_t n, float low, size_t token)
+{
+    if (!(low > heap[0].logit)) return;
+    size_t i = 0;
+    for (size_t child; (child = 2 * i + 1) < n; i = child) {
+        if (child + 1 < n && heap[child + 1].logit < heap[child].logit) child++;
+        if (heap[child].logit >= low) break;
+        heap[i] = heap[child];
+    }
+    heap[i] = (struct bni_candidate){low, (bitnet_token)token};
+}
+
+/* Returns the heap of the n largest lower ends of a row; n is 1 to n_vocab. */
+static struct bni_candidate *find_lows(const struct run *run, size_t row, size_t n)
 {
     const struct bni_two_pass *two_pass = run->two_pass;
     const float *lows = two_pass->lows + row * two_pass->n_blocks;
-    const float *logits = logits_of(run, row);
-    float *heap = two_pass->largest + row * BNI_TWO_PASS_MAX_TOP;
-    for (size_t i = 0; i < n; i++) heap[i] = -INFINITY;
+    struct bni_candidate *heap = begin_heap(run, row, n);
     for (size_t block = 0; block < two_pass->n_blocks; block++) {
-        if (!(lows[block] > heap[0])) continue;
+        if (!(lows[block] > heap[0].logit)) continue;
         const size_t first = block * BNI_TWO_PASS_BLOCK;
         const size_t last = bni_size_min(first + BNI_TWO_PASS_BLOCK, run->n_vocab);
-        for (size_t token = first; token < last; token++) {
-            const float low =
-                logits[token] -
-                bni_two_pass_bound(run->copy, &two_pass->rows[row], token);
-            if (!(low > heap[0])) continue;
-            heap[0] = low;
-            sink(heap, n, 0);
-        }
+        for (size_t token = first; token < last; token++)
+            offer(heap, n, low_of(run, row, token), token);
     }
-    return heap[0];
+    return heap;
+}
+
+/* Finds the n-th largest lower end of what the grammar allows. False if a few more than
+ * that many tries do not do. */
+static bool find_allowed_low(const struct run *run, size_t row, size_t n, float *low)
+{
+    const struct bni_grammar_mask *mask = run->forward->needs[row].mask;
+    const size_t max_tries = bni_size_min(BNI_TWO_PASS_MAX_TOP, run->n_vocab);
+    const size_t n_tries = bni_size_min(n + N_SPARE_TRIES, max_tries);
+    struct bni_candidate *likely = find_lows(run, row, n_tries);
+    bni_candidates_sort(likely, n_tries);
+    for (size_t i = 0; i < n_tries && n_tries - i >= n; i++) {
+        *low = likely[i].logit;
+        if (bni_grammar_mask_allows(mask, likely[i].token) && --n == 0) return true;
+    }
+    return false;
+}
+
+/* What is `depth` below a lower end. */
+static float threshold_below(float low, const struct bni_logit_need *need)
+{
+    const float threshold = low - need->depth;
+    return threshold - fabsf(threshold) * 0x1p-22f; /* what the subtraction rounded */
+}
+
+static void add_candidate(const struct run *run, size_t row, size_t token)
+{
+    struct bni_two_pass *two_pass = run->two_pass;
+    uint32_t *candidates = two_pass->candidates + row * two_pass->max_candidates;
+    const size_t n = two_pass->n_candidates[row]++;
+    if (n < two_pass->max_candidates) candidates[n] = (uint32_t)token;
 }
 
 /* Lists the tokens whose upper end is not below the threshold; too many are not all
  * listed, but counted. */
 static void list_candidates(const struct run *run, size_t row, float threshold)
 {
-    struct bni_two_pass *two_pass = run->two_pass;
+    const struct bni_two_pass *two_pass = run->two_pass;
     const float *highs = two_pass->highs + row * two_pass->n_blocks;
-    const float *logits = logits_of(run, row);
-    uint32_t *candidates = two_pass->candidates + row * two_pass->max_candidates;
-    size_t n = 0;
     for (size_t block = 0; block < two_pass->n_blocks; block++) {
         if (highs[block] < threshold) continue;
         const size_t first = block * BNI_TWO_PASS_BLOCK;
         const size_t last = bni_size_min(first + BNI_TWO_PASS_BLOCK, run->n_vocab);
-        for (size_t token = first; token < last; token++) {
-            const float bound =
-                bni_two_pass_bound(run->copy, &two_pass->rows[row], token);
-            if (logits[token] + bound < threshold) continue;
-            if (n < two_pass->max_candidates) candidates[n] = (uint32_t)token;
-            n++;
-        }
+        for (size_t token = first; token < last; token++)
+            if (!(high_of(run, row, token) < threshold)) add_candidate(run, row, token);
     }
-    two_pass->n_candidates[row] = n;
+}
+
+/* The same among all that the grammar allows, where that is not what is likely. */
+static void list_allowed(const struct run *run, size_t row, size_t n_top)
+{
+    const struct bni_logit_need *need = &run->forward->needs[row];
+    const size_t n =
+        bni_grammar_mask_list(need->mask, logits_of(run, row), need->scratch);
+    struct bni_candidate *heap = begin_heap(run, row, n_top);
+    for (size_t i = 0; i < n; i++) {
+        const size_t token = (size_t)need->scratch[i].token;
+        offer(heap, n_top, low_of(run, row, token), token);
+    }
+    const float threshold = threshold_below(heap[0].logit, need);
+    for (size_t i = 0; i < n; i++) {
+        const size_t token = (size_t)need->scratch[i].token;
+        if (!(high_of(run, row, token) < threshold)) add_candidate(run, row, token);
+    }
 }
 
 static void compute_exactly(const struct run *run, size_t row, size_t token)
@@ -340,23 +417,32 @@ static size_t count_changes(const struct bni_logit_need *need,
     return *n_window + need->penalties->n_biases;
 }
 
+static void choose_candidates_of(const struct run *run, size_t row)
+{
+    const struct bni_logit_need *need = &run->forward->needs[row];
+    const bitnet_token *window;
+    size_t n_window;
+    const size_t n_top = need->n_top + count_changes(need, &window, &n_window);
+    float low;
+    run->two_pass->n_candidates[row] = 0;
+    if (need->mask == NULL)
+        list_candidates(run, row,
+                        threshold_below(find_lows(run, row, n_top)[0].logit, need));
+    else if (find_allowed_low(run, row, n_top, &low))
+        list_candidates(run, row, threshold_below(low, need));
+    else
+        list_allowed(run, row, n_top);
+    /* Afterwards: their bounds are no longer about what is in the row. */
+    for (size_t i = 0; i < n_window; i++) compute_exactly(run, row, (size_t)window[i]);
+    for (size_t i = 0; i < need->penalties->n_biases; i++)
+        compute_exactly(run, row, (size_t)need->penalties->biases[i].token);
+}
+
 static void choose_candidates(void *user, size_t begin, size_t end)
 {
     const struct run *run = user;
-    for (size_t row = begin; row < end; row++) {
-        const struct bni_logit_need *need = &run->forward->needs[row];
-        const bitnet_token *window;
-        size_t n_window;
-        const size_t n_changes = count_changes(need, &window, &n_window);
-        float threshold = find_low(run, row, need->n_top + n_changes) - need->depth;
-        threshold -= fabsf(threshold) * 0x1p-22f; /* what the subtraction rounded */
-        list_candidates(run, row, threshold);
-        /* Afterwards: their bounds are no longer about what is in the row. */
-        for (size_t i = 0; i < n_window; i++)
-            compute_exactly(run, row, (size_t)window[i]);
-        for (size_t i = 0; i < need->penalties->n_biases; i++)
-            compute_exactly(run, row, (size_t)need->penalties->biases[i].token);
-    }
+    for (size_t row = begin; row < end; row++)
+        if (run->two_pass->is_in[row]) choose_candidates_of(run, row);
 }
 
 /* ---- the second pass ---------------------------------------------------------------- */
@@ -368,6 +454,7 @@ static void compute_candidates(void *user, size_t begin, size_t end)
     const struct bni_two_pass *two_pass = run->two_pass;
     size_t first = 0; /* of the row */
     for (size_t row = 0; row < run->n_rows && first < end; row++) {
+        if (!two_pass->is_in[row]) continue;
         const size_t last = first + two_pass->n_candidates[row];
         const uint32_t *candidates =
             two_pass->candidates + row * two_pass->max_candidates;
@@ -379,46 +466,57 @@ static void compute_candidates(void *user, size_t begin, size_t end)
 
 /* ---- the whole ---------------------------------------------------------------------- */
 
-/* Whether the needs of all rows are such that a first pass can help. */
-static bool can_help(const struct run *run)
+/* Whether the need of a row is such that a first pass can help. */
+static bool can_help(const struct run *run, size_t row)
 {
     const size_t max_top = bni_size_min(BNI_TWO_PASS_MAX_TOP, run->n_vocab);
-    for (size_t row = 0; row < run->n_rows; row++) {
-        const struct bni_logit_need *need = &run->forward->needs[row];
-        const bitnet_token *window;
-        size_t n_window;
-        if (need->n_top == 0 || need->n_top > max_top) return false;
-        if (count_changes(need, &window, &n_window) > max_top - need->n_top)
-            return false;
-    }
-    return true;
+    const struct bni_logit_need *need = &run->forward->needs[row];
+    const bitnet_token *window;
+    size_t n_window;
+    if (need->n_top == 0 || need->n_top > max_top) return false;
+    return count_changes(need, &window, &n_window) <= max_top - need->n_top;
 }
 
-static bool all_are_usable(const struct run *run)
+/* Whether so many rows of a step save more than the copy costs. */
+static bool is_worth_it(const struct run *run, size_t n_rows_in)
+{
+    return n_rows_in == run->n_rows || n_rows_in >= LEAST_BESIDE_WHOLE;
+}
+
+/* Takes in the rows that it can help. False if these are too few. */
+static bool pick_rows(const struct run *run)
 {
     for (size_t row = 0; row < run->n_rows; row++)
-        if (!run->two_pass->rows[row].is_usable) return false;
-    return true;
+        run->two_pass->is_in[row] = can_help(run, row);
+    return is_worth_it(run, count_rows(run));
 }
 
-/* Adds up the candidates. False if some row has too many. */
-static bool add_up(struct run *run)
+/* Adds up the candidates, and leaves out rows that have too many. */
+static void add_up(struct run *run)
 {
+    struct bni_two_pass *two_pass = run->two_pass;
+    bool is_vain = false;
     for (size_t row = 0; row < run->n_rows; row++) {
-        const size_t n = run->two_pass->n_candidates[row];
-        if (n > run->two_pass->max_candidates) return false;
-        run->n_candidates += n;
+        if (!two_pass->is_in[row]) continue;
+        const size_t n = two_pass->n_candidates[row];
+        two_pass->is_in[row] = n <= two_pass->max_candidates;
+        if (two_pass->is_in[row])
+            run->n_candidates += n;
+        else
+            is_vain = true;
     }
-    return true;
+    if (!is_vain) return;
+    two_pass->counts.n_vain_steps++;
+    if (!is_worth_it(run, count_rows(run))) two_pass->n_steps_left = BNI_TWO_PASS_REST;
 }
 
-bool bni_two_pass_run(const struct bni_forward *forward, struct bni_team *team,
-                      size_t n_rows)
+const bool *bni_two_pass_run(const struct bni_forward *forward, struct bni_team *team,
+                             size_t n_rows)
 {
     struct bni_two_pass *two_pass = forward->two_pass;
     if (forward->needs == NULL || two_pass->block == NULL ||
         forward->kernels->coarse_matmul == NULL)
-        return false;
+        return NULL;
     struct run run = {
         .forward = forward,
         .copy = &forward->model->head_copy,
@@ -427,23 +525,19 @@ bool bni_two_pass_run(const struct bni_forward *forward, struct bni_team *team,
         .n_vocab = forward->model->hparams.n_vocab,
         .n_embd = forward->model->hparams.n_embd,
     };
-    if (!can_help(&run)) return false;
+    if (!pick_rows(&run)) return NULL;
     if (two_pass->n_steps_left > 0) {
         two_pass->n_steps_left--;
-        return false;
+        return NULL;
     }
     bni_team_run(team, n_rows, 1, quantise_rows, &run);
-    if (!all_are_usable(&run)) return false;
+    if (!is_worth_it(&run, count_rows(&run))) return NULL;
     bni_team_run(team, two_pass->n_blocks, 1, multiply_blocks, &run);
     bni_team_run(team, n_rows, 1, choose_candidates, &run);
-    if (!add_up(&run)) {
-        two_pass->n_steps_left = BNI_TWO_PASS_REST;
-        two_pass->counts.n_vain_steps++;
-        return false;
-    }
+    add_up(&run);
     bni_team_run(team, run.n_candidates, CANDIDATES_PER_PIECE, compute_candidates,
                  &run);
-    two_pass->counts.n_rows += n_rows;
+    two_pass->counts.n_rows += count_rows(&run);
     two_pass->counts.n_candidates += run.n_candidates;
-    return true;
+    return two_pass->is_in;
 }

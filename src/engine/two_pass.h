@@ -21,9 +21,13 @@
  * and biases change is computed in any case, and k is counted without it. docs/numerics.md
  * derives the bound.
  *
- * All rows of a step or none: if one needs all of its logits, or has numbers that are
- * not finite, or if too many tokens are left, the whole product is computed for all,
- * which reads the head once.
+ * With a grammar the k are of the tokens that it allows; of the others it matters
+ * nothing how exact they are. Mostly the likeliest k tell the threshold, with a few more
+ * tried; where they do not, all that is allowed is listed, and only that is computed.
+ *
+ * A row that needs all of its logits, or has numbers that are not finite, or too many
+ * candidates, takes the whole product. The others of the step do not, if they are all or
+ * so many that what they save is more than reading the copy beside the head.
  */
 #ifndef BNI_ENGINE_TWO_PASS_H
 #define BNI_ENGINE_TWO_PASS_H
@@ -37,7 +41,9 @@
 
 #include "model/head_copy.h"
 
+struct bni_candidate;
 struct bni_forward;
+struct bni_grammar_mask;
 struct bni_penalties;
 struct bni_team;
 struct bitnet_model;
@@ -49,13 +55,15 @@ struct bni_logit_need {
     const struct bni_penalties *penalties;
     const bitnet_token *history; /* that the penalties go by */
     size_t n_history;
+    const struct bni_grammar_mask
+        *mask;                     /* or NULL; then they are first of what it allows */
+    struct bni_candidate *scratch; /* [n_vocab], with a mask */
 };
 
 /* How one row of activations is quantised for the first pass, and how well. */
 struct bni_coarse_row {
     float per_residual; /* the bound of a logit is per_residual * residuals[m] */
     float per_norm;     /* + per_norm * norms[m] */
-    bool is_usable;
 };
 
 /* Above whatever subnormal numbers lose, in both passes. */
@@ -74,7 +82,7 @@ static inline float bni_two_pass_bound(const struct bni_head_copy *copy,
 struct bni_two_pass_counts {
     uint64_t n_rows;       /* of logits, in two passes */
     uint64_t n_candidates; /* computed in the second one */
-    uint64_t n_vain_steps; /* that had a first pass and then the whole product */
+    uint64_t n_vain_steps; /* where a row had a first pass and then the whole product */
 };
 
 /* The scheduler's alone. Sized for max_logit_rows; all NULL without a copy. */
@@ -84,12 +92,13 @@ struct bni_two_pass {
     int16_t *q;            /* [rows][n_embd] */
     float *steps;          /* [rows] */
     struct bni_coarse_row *rows;
-    float *lows;           /* [rows][n_blocks]: the largest lower end of each block */
-    float *highs;          /* [rows][n_blocks]: and upper end */
-    float *largest;        /* [rows][BNI_TWO_PASS_MAX_TOP]: scratch */
-    uint32_t *candidates;  /* [rows][max_candidates], increasing */
-    size_t *n_candidates;  /* [rows] */
-    uint32_t n_steps_left; /* without a first pass, after one in vain */
+    float *lows;  /* [rows][n_blocks]: the largest lower end of each block */
+    float *highs; /* [rows][n_blocks]: and upper end */
+    struct bni_candidate *largest; /* [rows][BNI_TWO_PASS_MAX_TOP]: scratch */
+    uint32_t *candidates;          /* [rows][max_candidates] */
+    size_t *n_candidates;          /* [rows] */
+    bool *is_in;                   /* [rows]: it goes in two passes */
+    uint32_t n_steps_left;         /* without a first pass, after one in vain */
     struct bni_two_pass_counts counts;
     void *block; /* all of the above */
     size_t n_bytes;
@@ -115,10 +124,22 @@ bitnet_status bni_two_pass_init(struct bni_two_pass *two_pass,
 void bni_two_pass_free(struct bni_two_pass *two_pass);
 
 /*
- * Makes the logits that are needed of the first `n_rows` rows of workspace->final, in
- * two passes. False if the whole product is to be computed instead.
+ * Makes, in two passes, the logits that are needed of those of the first `n_rows` rows of
+ * workspace->final that can be. Returns for each row whether they are made, good until
+ * the next call, or NULL if of none; the whole product is to be computed for the others.
  */
-bool bni_two_pass_run(const struct bni_forward *forward, struct bni_team *team,
-                      size_t n_rows);
+const bool *bni_two_pass_run(const struct bni_forward *forward, struct bni_team *team,
+                             size_t n_rows);
+
+/* Finds the next run of neighbours in [*begin, n) for which `values` is `wanted`. */
+static inline bool bni_next_run(const bool *values, bool wanted, size_t n,
+                                size_t *begin, size_t *n_found)
+{
+    while (*begin < n && values[*begin] != wanted) ++*begin;
+    size_t end = *begin;
+    while (end < n && values[end] == wanted) end++;
+    *n_found = end - *begin;
+    return *n_found > 0;
+}
 
 #endif

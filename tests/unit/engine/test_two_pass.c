@@ -31,7 +31,7 @@
 #include "threads/compute.h"
 #include "threads/compute_control.h"
 
-enum { N_EMBD = 96, N_VOCAB = 1500, MAX_ROWS = 5 };
+enum { N_EMBD = 96, N_VOCAB = 1500, MAX_ROWS = 9 };
 
 static struct bni_team *team;
 
@@ -151,7 +151,10 @@ static bool run_both(struct head *head)
 {
     bni_forward_head(&head->forward, team, head->n_rows);
     memcpy(head->exact, head->logits, sizeof(head->exact));
-    return bni_two_pass_run(&head->forward, team, head->n_rows);
+    const bool *is_made = bni_two_pass_run(&head->forward, team, head->n_rows);
+    for (size_t r = 0; is_made != NULL && r < head->n_rows; r++)
+        if (!is_made[r]) return false;
+    return is_made != NULL;
 }
 
 /* ---- what is checked ---------------------------------------------------------------- */
@@ -352,6 +355,41 @@ static void the_whole_product_is_asked_for_where_it_must_be(void **state)
     free_head(&head);
 }
 
+/* Rows of both kinds in every order, among them some whose numbers are not finite. */
+static void rows_that_need_the_whole_head_leave_the_others_alone(void **state)
+{
+    (void)state;
+    unsigned n_mixed = 0;
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        struct dice dice = dice_for(8, seed, 0);
+        make_head(&head, &dice, ORDINARY, ORDINARY, MAX_ROWS, bni_kernels_select());
+        bool is_in[MAX_ROWS];
+        size_t n_in = 0;
+        for (size_t r = 0; r < MAX_ROWS; r++) {
+            is_in[r] = !one_in(&dice, 4);
+            n_in += is_in[r];
+            head.needs[r].n_top = 1 + roll(&dice, 30);
+            if (is_in[r]) continue;
+            if (one_in(&dice, 2))
+                head.needs[r].n_top = 0;
+            else
+                head.final[r * N_EMBD + 5] = 0x1p61f;
+        }
+        bni_forward_head(&head.forward, team, MAX_ROWS);
+        memcpy(head.exact, head.logits, sizeof(head.exact));
+        const bool *is_made = bni_two_pass_run(&head.forward, team, MAX_ROWS);
+        for (size_t r = 0; is_made != NULL && r < MAX_ROWS; r++) {
+            assert_int_equal(is_made[r], is_in[r]);
+            if (is_made[r]) check_top(&head, r, head.needs[r].n_top, "mixed");
+        }
+        if (is_made != NULL && n_in < MAX_ROWS) n_mixed++;
+        assert_int_equal(head.two_pass.counts.n_rows, is_made == NULL ? 0 : n_in);
+        free_head(&head);
+    }
+    print_message("%u of 40 steps were mixed\n", n_mixed);
+    assert_true(n_mixed >= 10);
+}
+
 /* With nothing to choose by, every token is a candidate. */
 static void a_pass_in_vain_is_followed_by_a_rest(void **state)
 {
@@ -503,6 +541,57 @@ static void a_copy_is_counted_and_changes_no_token(void **state)
     }
 }
 
+/* Whatever a grammar allows, much or next to nothing, greedily, of the first k or by
+ * min-p. */
+static void a_grammar_gets_the_same_tokens(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "root ::= [a-z] [a-z ]* \".\"",
+        "root ::= \"[\" item (\",\" item)* \"]\"\nitem ::= [0-9]{1,4} | \"\\\"\" "
+        "[a-f]* \"\\\"\"",
+        "root ::= (\"yes\" | \"no\") \"!\"{3}",
+        "root ::= [^\\n]+",
+    };
+    bitnet_model *models[2] = {load_model_with(BITNET_HEAD_COPY_NEVER),
+                               load_model_with(BITNET_HEAD_COPY_ALWAYS)};
+    bitnet_engine *engines[2];
+    for (int i = 0; i < 2; i++) engines[i] = create_engine(models[i], NULL);
+    for (unsigned g = 0; g < sizeof(texts) / sizeof(texts[0]); g++) {
+        bitnet_grammar *grammar;
+        assert_int_equal(bitnet_grammar_parse(texts[g], &grammar), BITNET_OK);
+        const uint64_t n_before = stats_of(engines[1]).n_two_pass_rows;
+        for (unsigned i = 0; i < 3 * N_PROMPTS; i++) {
+            static const bitnet_logit_bias biases[] = {{300, 3.0f}, {301, -INFINITY}};
+            bitnet_generate_options options = bitnet_generate_options_default();
+            options.seed = i;
+            options.max_tokens = 24;
+            options.grammar = grammar;
+            options.temperature = i % 3 == 0 ? 0.0f : 1.2f;
+            options.top_k = i % 3 == 2 ? 0 : 12;
+            options.top_p = i % 3 == 2 ? 1.0f : 0.9f;
+            options.min_p = i % 3 == 2 ? 0.1f : 0.0f;
+            options.repeat_penalty = i % 2 == 0 ? 1.0f : 1.3f;
+            if (i % 4 == 3) {
+                options.logit_biases = biases;
+                options.n_logit_biases = 2;
+            }
+            bitnet_result results[2];
+            for (int k = 0; k < 2; k++)
+                results[k] =
+                    generate_well(engines[k], &options, test_prompts[i % N_PROMPTS]);
+            assert_same_result(&results[0], &results[1], 0);
+            for (int k = 0; k < 2; k++) bitnet_result_release(&results[k]);
+        }
+        assert_true(stats_of(engines[1]).n_two_pass_rows > n_before);
+        bitnet_grammar_release(grammar);
+    }
+    for (int i = 0; i < 2; i++) {
+        destroy_engine(engines[i]);
+        bitnet_model_release(models[i]);
+    }
+}
+
 /* Loading and creating with a copy, with the n-th allocation failing, for every n. */
 static void whatever_allocation_fails_nothing_is_left(void **state)
 {
@@ -545,11 +634,13 @@ int main(void)
         cmocka_unit_test(min_p_draws_the_same_from_either_row),
         cmocka_unit_test(most_logits_are_left_as_they_are),
         cmocka_unit_test(the_whole_product_is_asked_for_where_it_must_be),
+        cmocka_unit_test(rows_that_need_the_whole_head_leave_the_others_alone),
         cmocka_unit_test(a_pass_in_vain_is_followed_by_a_rest),
         cmocka_unit_test(a_head_that_is_not_finite_gets_no_copy),
         cmocka_unit_test(a_copy_is_the_same_whatever_the_number_of_threads),
         cmocka_unit_test(a_large_copy_is_made_in_turns_and_may_be_stopped_after_each),
         cmocka_unit_test(a_copy_is_counted_and_changes_no_token),
+        cmocka_unit_test(a_grammar_gets_the_same_tokens),
         cmocka_unit_test(whatever_allocation_fails_nothing_is_left),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
