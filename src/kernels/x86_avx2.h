@@ -23,6 +23,15 @@ enum bni_source { BNI_FROM_CACHE, BNI_FROM_MEMORY };
  * it is under way, and more than one page, where the CPU's own prefetcher stops. */
 enum { BNI_PREFETCH_BYTES = 8192 };
 
+/* The strips of x86_ternary_strips.h: rows; blocks and activations at a time, at most;
+ * activations of a tile, at most and at least half as many. */
+enum {
+    BNI_STRIP_ROWS = 4,
+    BNI_STRIP_BLOCKS = 16,
+    BNI_STRIP_X = 48,
+    BNI_STRIP_TILE_X = 5,
+};
+
 /*
  * Asks for the cache line so far ahead, which may lie past the end: the CPU does not
  * fault. Measured on Zen 3 with a matrix that comes from memory, one activation, one
@@ -35,6 +44,19 @@ static inline void bni_avx2_prefetch(const void *from)
     _mm_prefetch((const char *)((uintptr_t)from + BNI_PREFETCH_BYTES), _MM_HINT_T1);
 }
 
+/* Unpacks the 32 bytes of a block to its 128 codes, in the order of the values. */
+static inline void bni_avx2_unpack(const uint8_t *from, uint8_t *codes)
+{
+    const __m256i low_bits = _mm256_set1_epi8(3);
+    __m256i packed = _mm256_loadu_si256((const __m256i *)from);
+    /* The last quarter is in the lowest bits; those from the byte above are masked. */
+    for (size_t quarter = 4; quarter-- > 0;) {
+        _mm256_storeu_si256((__m256i *)(codes + quarter * 32),
+                            _mm256_and_si256(packed, low_bits));
+        packed = _mm256_srli_epi16(packed, 2);
+    }
+}
+
 /* Returns the sum of the eight lanes. */
 static inline int32_t bni_avx2_sum_of_int32(__m256i v)
 {
@@ -43,6 +65,26 @@ static inline int32_t bni_avx2_sum_of_int32(__m256i v)
     x = _mm_add_epi32(x, _mm_shuffle_epi32(x, _MM_SHUFFLE(1, 0, 3, 2)));
     x = _mm_add_epi32(x, _mm_shuffle_epi32(x, _MM_SHUFFLE(2, 3, 0, 1)));
     return _mm_cvtsi128_si32(x);
+}
+
+/*
+ * The ends of four ternary sums at a time: on rows of a few hundred columns, adding up
+ * lanes and dividing one by one takes longer than the products.
+ */
+static inline __m128i bni_avx2_sum_four(__m256i a, __m256i b, __m256i c, __m256i d)
+{
+    const __m256i pairs =
+        _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+    return _mm_add_epi32(_mm256_castsi256_si128(pairs),
+                         _mm256_extracti128_si256(pairs, 1));
+}
+
+/* ((sum - q_sum) / x_scale) * w_scale, rounded after each step as everywhere. */
+static inline __m128 bni_avx2_scale_four(__m128i sum, __m128i q_sum, __m128 x_scale,
+                                         float w_scale)
+{
+    const __m128 acc = _mm_cvtepi32_ps(_mm_sub_epi32(sum, q_sum));
+    return _mm_mul_ps(_mm_div_ps(acc, x_scale), _mm_set1_ps(w_scale));
 }
 
 /* Makes output m for activation i of the sum of its codes' products; rounded after each

@@ -4,7 +4,8 @@
  *
  * A tile is a few rows of weights against a few rows of activations, chosen so that the
  * sums fit the 16 registers: what is unpacked or loaded for a tile is used by all of it.
- * The order of the tiles is in x86_ternary_panels.h.
+ * The order of the tiles is in x86_ternary_panels.h, and for many activations, which have
+ * tiles of their own here, in x86_ternary_strips.h.
  *
  * The product uses the codes 0..2 as they are, as the unsigned operand of a u8 * s8
  * multiply-add, and subtracts the sum of the activations in the end:
@@ -12,6 +13,7 @@
  */
 #include <assert.h>
 #include <immintrin.h>
+#include <stdbool.h>
 
 #include "base/size.h"
 #include "kernels/x86_avx2.h"
@@ -35,6 +37,13 @@ ALWAYS_INLINE __m256i add_now(__m256i a, __m256i b)
     __m256i sum = _mm256_add_epi16(a, b);
     __asm__("" : "+x"(sum));
     return sum;
+}
+
+/* Returns v from a register: the compiler would read it from memory for each use. */
+ALWAYS_INLINE __m256i in_register(__m256i v)
+{
+    __asm__("" : "+x"(v));
+    return v;
 }
 
 /*
@@ -83,31 +92,6 @@ ALWAYS_INLINE void add_ternary_blocks(const uint8_t *codes, const int8_t *q,
                 _mm256_add_epi32(sums[r][i], _mm256_madd_epi16(narrow[r][i], ones));
 }
 
-/*
- * The ends of four sums at a time: on rows of a few hundred columns, adding up lanes
- * and dividing one by one takes longer than the products.
- */
-ALWAYS_INLINE __m128i sum_four(__m256i a, __m256i b, __m256i c, __m256i d)
-{
-    const __m256i pairs =
-        _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
-    return _mm_add_epi32(_mm256_castsi256_si128(pairs),
-                         _mm256_extracti128_si256(pairs, 1));
-}
-
-ALWAYS_INLINE __m128i load_four(const int32_t *values)
-{
-    return _mm_loadu_si128((const __m128i *)values);
-}
-
-/* ((sum - q_sum) / x_scale) * w_scale, rounded after each step as everywhere. */
-ALWAYS_INLINE __m128 scale_four(__m128i sum, __m128i q_sum, __m128 x_scale,
-                                float w_scale)
-{
-    const __m128 acc = _mm_cvtepi32_ps(_mm_sub_epi32(sum, q_sum));
-    return _mm_mul_ps(_mm_div_ps(acc, x_scale), _mm_set1_ps(w_scale));
-}
-
 /* From memory one row at a time, though up to four have their ends in common. */
 ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m, size_t i,
                                 size_t n_rows, size_t n_x, enum bni_source source)
@@ -133,22 +117,92 @@ ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m, s
         for (size_t r = 0; r < n_rows; r++) {
             float y[4];
             const __m128i sum =
-                sum_four(sums[r][0], sums[r][1], sums[r][2], sums[r][3]);
+                bni_avx2_sum_four(sums[r][0], sums[r][1], sums[r][2], sums[r][3]);
             _mm_storeu_ps(y,
-                          scale_four(sum, load_four(args->q_sum + i),
-                                     _mm_loadu_ps(args->x_scale + i), args->w_scale));
+                          bni_avx2_scale_four(
+                              sum, _mm_loadu_si128((const __m128i *)(args->q_sum + i)),
+                              _mm_loadu_ps(args->x_scale + i), args->w_scale));
             for (size_t j = 0; j < 4; j++)
                 args->out[(i + j) * args->out_stride + m + r] = y[j];
         }
     } else if (n_x == 1 && n_rows == 4) {
-        const __m128i sum = sum_four(sums[0][0], sums[1][0], sums[2][0], sums[3][0]);
+        const __m128i sum =
+            bni_avx2_sum_four(sums[0][0], sums[1][0], sums[2][0], sums[3][0]);
         _mm_storeu_ps(args->out + i * args->out_stride + m,
-                      scale_four(sum, _mm_set1_epi32(args->q_sum[i]),
-                                 _mm_set1_ps(args->x_scale[i]), args->w_scale));
+                      bni_avx2_scale_four(sum, _mm_set1_epi32(args->q_sum[i]),
+                                          _mm_set1_ps(args->x_scale[i]),
+                                          args->w_scale));
     } else {
         for (size_t r = 0; r < n_rows; r++)
             for (size_t j = 0; j < n_x; j++)
                 bni_ternary_end(args, m + r, i + j, bni_avx2_sum_of_int32(sums[r][j]));
+    }
+}
+
+/* ---- many activations ------------------------------------------------------------ */
+
+/* What x86_ternary_strips.h asks for. */
+
+typedef __m256i ternary_vector;
+
+enum { STRIP_VECTOR_BYTES = 32, STRIP_TILE_ROWS = 2 };
+
+_Static_assert(BNI_STRIP_BLOCKS * 4 * 2 * 2 * 127 <= INT16_MAX, "int16 sums overflow");
+
+ALWAYS_INLINE void unpack_block(const uint8_t *from, uint8_t *to)
+{
+    bni_avx2_unpack(from, to);
+}
+
+ALWAYS_INLINE __m256i ternary_eight(__m256i v)
+{
+    return v;
+}
+
+/* Two rows against five activations: ten sums, two vectors of codes, one of activations
+ * and a product. Six would take all sixteen registers, and gcc then moves sums to memory
+ * and back. */
+ALWAYS_INLINE void strip_tile_rows(const uint8_t *codes, const int8_t *q, size_t n_cols,
+                                   size_t n, size_t n_x,
+                                   __m256i narrow[STRIP_TILE_ROWS][BNI_STRIP_TILE_X])
+{
+    for (size_t r = 0; r < STRIP_TILE_ROWS; r++)
+        for (size_t j = 0; j < n_x; j++) narrow[r][j] = _mm256_setzero_si256();
+
+    for (size_t k = 0; k < n; k += BNI_TERNARY_BLOCK) {
+#pragma GCC unroll 4
+        for (size_t quarter = 0; quarter < 4; quarter++) {
+            const size_t at = k + quarter * 32;
+            __m256i c[STRIP_TILE_ROWS];
+            for (size_t r = 0; r < STRIP_TILE_ROWS; r++)
+                c[r] = in_register(
+                    _mm256_load_si256((const __m256i *)(codes + r * n + at)));
+#pragma GCC unroll 5
+            for (size_t j = 0; j < n_x; j++) {
+                const __m256i x = in_register(
+                    _mm256_loadu_si256((const __m256i *)(q + j * n_cols + at)));
+                for (size_t r = 0; r < STRIP_TILE_ROWS; r++)
+                    narrow[r][j] = add_now(narrow[r][j], _mm256_maddubs_epi16(c[r], x));
+            }
+        }
+    }
+}
+
+ALWAYS_INLINE void strip_tile(const uint8_t *codes, const int8_t *q, size_t n_cols,
+                              size_t n, size_t n_x, bool is_first,
+                              __m256i (*sums)[BNI_STRIP_ROWS])
+{
+    for (size_t row = 0; row < BNI_STRIP_ROWS; row += STRIP_TILE_ROWS) {
+        __m256i narrow[STRIP_TILE_ROWS][BNI_STRIP_TILE_X];
+        strip_tile_rows(codes + row * n, q, n_cols, n, n_x, narrow);
+        /* Not before the loop, where it would hold a register. */
+        const __m256i ones = in_register(_mm256_set1_epi16(1));
+        for (size_t j = 0; j < n_x; j++)
+            for (size_t r = 0; r < STRIP_TILE_ROWS; r++) {
+                const __m256i wide = _mm256_madd_epi16(narrow[r][j], ones);
+                __m256i *sum = &sums[j][row + r];
+                *sum = is_first ? wide : _mm256_add_epi32(*sum, wide);
+            }
     }
 }
 

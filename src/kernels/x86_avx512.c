@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <immintrin.h>
 #include <math.h>
+#include <stdbool.h>
 
 #include "base/size.h"
 #include "kernels/elementary.h"
@@ -90,6 +91,55 @@ ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m, s
     for (size_t r = 0; r < n_rows; r++)
         for (size_t j = 0; j < n_x; j++)
             bni_ternary_end(args, m + r, i + j, bni_avx512_sum_of_int32(sums[r][j]));
+}
+
+/* What x86_ternary_strips.h asks for. */
+
+typedef __m512i ternary_vector;
+
+enum { STRIP_VECTOR_BYTES = 64 };
+
+ALWAYS_INLINE void unpack_block(const uint8_t *from, uint8_t *to)
+{
+    const struct bni_avx512_codes c = bni_avx512_unpack(from);
+    _mm512_store_si512(to, c.half[0]);
+    _mm512_store_si512(to + 64, c.half[1]);
+}
+
+ALWAYS_INLINE __m256i ternary_eight(__m512i v)
+{
+    return bni_avx512_eight(v);
+}
+
+_Static_assert(BNI_STRIP_BLOCKS * 2 * 2 * 2 * 127 <= INT16_MAX, "int16 sums overflow");
+
+/* Twenty sums, four vectors of codes, one of activations and a product: of 32 registers. */
+ALWAYS_INLINE void strip_tile(const uint8_t *codes, const int8_t *q, size_t n_cols,
+                              size_t n, size_t n_x, bool is_first,
+                              __m512i (*sums)[BNI_STRIP_ROWS])
+{
+    __m512i narrow[BNI_STRIP_ROWS][BNI_STRIP_TILE_X];
+    for (size_t r = 0; r < BNI_STRIP_ROWS; r++)
+        for (size_t j = 0; j < n_x; j++) narrow[r][j] = _mm512_setzero_si512();
+
+    for (size_t k = 0; k < n; k += 64) {
+        __m512i c[BNI_STRIP_ROWS];
+        for (size_t r = 0; r < BNI_STRIP_ROWS; r++)
+            c[r] = _mm512_load_si512(codes + r * n + k);
+        for (size_t j = 0; j < n_x; j++) {
+            const __m512i x = _mm512_loadu_si512(q + j * n_cols + k);
+            for (size_t r = 0; r < BNI_STRIP_ROWS; r++)
+                narrow[r][j] =
+                    _mm512_add_epi16(narrow[r][j], _mm512_maddubs_epi16(c[r], x));
+        }
+    }
+
+    const __m512i ones = _mm512_set1_epi16(1);
+    for (size_t j = 0; j < n_x; j++)
+        for (size_t r = 0; r < BNI_STRIP_ROWS; r++) {
+            const __m512i wide = _mm512_madd_epi16(narrow[r][j], ones);
+            sums[j][r] = is_first ? wide : _mm512_add_epi32(sums[j][r], wide);
+        }
 }
 
 enum { STREAM_ROWS_1 = 1, SHARE_ROWS = 4, SHARE_ROWS_1 = 8 };

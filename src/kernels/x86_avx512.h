@@ -64,10 +64,15 @@ static inline __m512 bni_avx512_exp(__m512 x)
     return _mm512_mask_mov_ps(from_zero, is_above, _mm512_set1_ps(INFINITY));
 }
 
+/* The lanes added up to eight. */
+static inline __m256i bni_avx512_eight(__m512i v)
+{
+    return _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
+}
+
 static inline int32_t bni_avx512_sum_of_int32(__m512i v)
 {
-    return bni_avx2_sum_of_int32(
-        _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1)));
+    return bni_avx2_sum_of_int32(bni_avx512_eight(v));
 }
 
 /* The codes of a block: values 0..63 and 64..127. */

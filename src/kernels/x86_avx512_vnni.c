@@ -8,6 +8,7 @@
  * longer than for memory.
  */
 #include <immintrin.h>
+#include <stdbool.h>
 
 #include "base/size.h"
 #include "kernels/x86_avx512.h"
@@ -58,6 +59,49 @@ ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m, s
             if (n_chains == 2) sum = _mm512_add_epi32(sum, sums[1][r][j]);
             bni_ternary_end(args, m + r, i + j, bni_avx512_sum_of_int32(sum));
         }
+}
+
+/* What x86_ternary_strips.h asks for. */
+
+typedef __m512i ternary_vector;
+
+enum { STRIP_VECTOR_BYTES = 64 };
+
+ALWAYS_INLINE void unpack_block(const uint8_t *from, uint8_t *to)
+{
+    const struct bni_avx512_codes c = bni_avx512_unpack(from);
+    _mm512_store_si512(to, c.half[0]);
+    _mm512_store_si512(to + 64, c.half[1]);
+}
+
+ALWAYS_INLINE __m256i ternary_eight(__m512i v)
+{
+    return bni_avx512_eight(v);
+}
+
+/* Twenty sums, four vectors of codes and one of activations: of 32 registers. */
+ALWAYS_INLINE void strip_tile(const uint8_t *codes, const int8_t *q, size_t n_cols,
+                              size_t n, size_t n_x, bool is_first,
+                              __m512i (*sums)[BNI_STRIP_ROWS])
+{
+    __m512i tile[BNI_STRIP_ROWS][BNI_STRIP_TILE_X];
+    for (size_t r = 0; r < BNI_STRIP_ROWS; r++)
+        for (size_t j = 0; j < n_x; j++)
+            tile[r][j] = is_first ? _mm512_setzero_si512() : sums[j][r];
+
+    for (size_t k = 0; k < n; k += 64) {
+        __m512i c[BNI_STRIP_ROWS];
+        for (size_t r = 0; r < BNI_STRIP_ROWS; r++)
+            c[r] = _mm512_load_si512(codes + r * n + k);
+        for (size_t j = 0; j < n_x; j++) {
+            const __m512i x = _mm512_loadu_si512(q + j * n_cols + k);
+            for (size_t r = 0; r < BNI_STRIP_ROWS; r++)
+                tile[r][j] = _mm512_dpbusd_epi32(tile[r][j], c[r], x);
+        }
+    }
+
+    for (size_t j = 0; j < n_x; j++)
+        for (size_t r = 0; r < BNI_STRIP_ROWS; r++) sums[j][r] = tile[r][j];
 }
 
 enum { STREAM_ROWS_1 = 1, SHARE_ROWS = 4, SHARE_ROWS_1 = 8 };

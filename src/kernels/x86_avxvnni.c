@@ -9,6 +9,7 @@
  * has few.
  */
 #include <immintrin.h>
+#include <stdbool.h>
 
 #include "base/size.h"
 #include "kernels/x86_avx2.h"
@@ -66,6 +67,50 @@ ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m, s
                 sum = _mm256_add_epi32(sum, sums[chain][r][j]);
             bni_ternary_end(args, m + r, i + j, bni_avx2_sum_of_int32(sum));
         }
+}
+
+/* What x86_ternary_strips.h asks for. */
+
+typedef __m256i ternary_vector;
+
+enum { STRIP_VECTOR_BYTES = 32, STRIP_TILE_ROWS = 2 };
+
+ALWAYS_INLINE void unpack_block(const uint8_t *from, uint8_t *to)
+{
+    bni_avx2_unpack(from, to);
+}
+
+ALWAYS_INLINE __m256i ternary_eight(__m256i v)
+{
+    return v;
+}
+
+/* Two rows at a time, as in x86_avx2_ternary.c: ten sums hide the latency. */
+ALWAYS_INLINE void strip_tile(const uint8_t *codes, const int8_t *q, size_t n_cols,
+                              size_t n, size_t n_x, bool is_first,
+                              __m256i (*sums)[BNI_STRIP_ROWS])
+{
+    for (size_t row = 0; row < BNI_STRIP_ROWS; row += STRIP_TILE_ROWS) {
+        __m256i tile[STRIP_TILE_ROWS][BNI_STRIP_TILE_X];
+        for (size_t r = 0; r < STRIP_TILE_ROWS; r++)
+            for (size_t j = 0; j < n_x; j++)
+                tile[r][j] = is_first ? _mm256_setzero_si256() : sums[j][row + r];
+
+        for (size_t k = 0; k < n; k += 32) {
+            __m256i c[STRIP_TILE_ROWS];
+            for (size_t r = 0; r < STRIP_TILE_ROWS; r++)
+                c[r] = _mm256_load_si256((const __m256i *)(codes + (row + r) * n + k));
+            for (size_t j = 0; j < n_x; j++) {
+                const __m256i x =
+                    _mm256_loadu_si256((const __m256i *)(q + j * n_cols + k));
+                for (size_t r = 0; r < STRIP_TILE_ROWS; r++)
+                    tile[r][j] = _mm256_dpbusd_avx_epi32(tile[r][j], c[r], x);
+            }
+        }
+
+        for (size_t j = 0; j < n_x; j++)
+            for (size_t r = 0; r < STRIP_TILE_ROWS; r++) sums[j][row + r] = tile[r][j];
+    }
 }
 
 enum { STREAM_ROWS_1 = 1, SHARE_ROWS = 2, SHARE_ROWS_1 = 4 };

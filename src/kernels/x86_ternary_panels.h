@@ -6,7 +6,8 @@
  *     void ternary_tile(args, m, i, n_rows, n_x, source)
  *
  * computes outputs m .. m + n_rows for activations i .. i + n_x; all but the first three
- * arguments are constants. Before the inclusion the file also defines, as constants,
+ * arguments are constants. Before the inclusion the file also defines what
+ * x86_ternary_strips.h asks for and, as constants,
  *
  *     STREAM_ROWS_1         rows of a tile of one activation, weights from memory
  *     SHARE_ROWS            rows of a tile of two to four, weights in the cache
@@ -26,7 +27,8 @@
  * Where the first tile of activations meets a row it comes from memory: a row at a time,
  * in the order in which they lie, see bni_avx2_prefetch(). The other tiles find it in the
  * cache, and take several rows at a time: what is loaded of the activations is used for
- * all of them.
+ * all of them. With eight activations and more, whole strips of a panel go by as
+ * x86_ternary_strips.h says, and only the last rows of a range this way.
  */
 #ifndef BNI_KERNELS_X86_TERNARY_PANELS_H
 #define BNI_KERNELS_X86_TERNARY_PANELS_H
@@ -36,8 +38,13 @@
 
 #include "base/size.h"
 #include "kernels/kernels.h"
+#include "kernels/x86_ternary_strips.h"
 
-enum { TERNARY_PANEL_ROWS = 32 };
+enum {
+    TERNARY_PANEL_ROWS = 32,
+    /* With fewer activations, unpacking to a buffer takes as long as it saves. */
+    STRIPS_MIN_X = 8,
+};
 
 /* Computes outputs m .. m_end for n_x activations, in tiles of `tile_rows` rows. */
 static inline __attribute__((always_inline)) void ternary_rows(
@@ -85,7 +92,9 @@ static inline void ternary_panels(const struct bni_ternary_args *args, size_t ro
            args->n_cols <= BNI_TERNARY_MAX_COLS);
     for (size_t m = row_begin; m < row_end; m += TERNARY_PANEL_ROWS) {
         const size_t m_end = bni_size_min(m + TERNARY_PANEL_ROWS, row_end);
-        share_panel(args, m, m_end, stream_panel(args, m, m_end));
+        const size_t rest =
+            args->n_x < STRIPS_MIN_X ? m : ternary_strips(args, m, m_end);
+        share_panel(args, rest, m_end, stream_panel(args, rest, m_end));
     }
 }
 

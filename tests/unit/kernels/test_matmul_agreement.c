@@ -92,7 +92,10 @@ static void ternary_products_agree_for_every_number_of_activations(void **state)
     struct random random = random_start();
     for (size_t n_x = 1; n_x <= 17; n_x++)
         check_ternary(&random, &(struct ternary_case){13, 0, 13, 384, n_x, -1, 0});
+    for (size_t n_x = 47; n_x <= 50; n_x++)
+        check_ternary(&random, &(struct ternary_case){5, 0, 5, 256, n_x, -1, 0});
     check_ternary(&random, &(struct ternary_case){7, 0, 7, 256, 67, -1, 0});
+    check_ternary(&random, &(struct ternary_case){70, 1, 70, 256, 97, -1, 0});
 }
 
 static void ternary_products_agree_for_any_range_of_rows(void **state)
@@ -115,6 +118,7 @@ static void ternary_products_agree_for_every_number_of_blocks(void **state)
         const size_t n_cols = n_blocks * BNI_TERNARY_BLOCK;
         check_ternary(&random, &(struct ternary_case){5, 0, 5, n_cols, 1, -1, 0});
         check_ternary(&random, &(struct ternary_case){3, 0, 3, n_cols, 6, -1, 0});
+        check_ternary(&random, &(struct ternary_case){5, 0, 5, n_cols, 9, -1, 0});
     }
 }
 
@@ -129,11 +133,13 @@ static void the_largest_ternary_sums_do_not_overflow(void **state)
             for (int code = 0; code <= 2; code += 2) {
                 check_ternary(&random, &(struct ternary_case){5, 0, 5, n_cols[i], 1,
                                                               code, q[j]});
-                check_ternary(&random, &(struct ternary_case){3, 0, 3, n_cols[i], 11,
+                check_ternary(&random, &(struct ternary_case){6, 0, 6, n_cols[i], 11,
                                                               code, q[j]});
             }
     check_ternary(&random,
                   &(struct ternary_case){1, 0, 1, BNI_TERNARY_MAX_COLS, 2, 2, 127});
+    check_ternary(&random,
+                  &(struct ternary_case){4, 0, 4, BNI_TERNARY_MAX_COLS, 8, 2, -127});
 }
 
 struct dense_case {
