@@ -170,6 +170,9 @@ static void measure_opening(struct bench_model *out, bitnet_model **model,
     }
     out->n_bytes = info->mapped_bytes;
     out->macs_per_token = bench_macs_per_token(info);
+    out->n_token_bytes = info->head_copy_bytes == 0
+                             ? info->mapped_bytes
+                             : out->macs_per_token / 4 + info->head_copy_bytes;
 }
 
 static void measure_model(const struct options *options,

@@ -83,6 +83,8 @@ static json_t *model_to_json(const struct bench_limits *limits,
         return object;
     }
     json_object_set_new(object, "n_bytes", json_integer((json_int_t)model->n_bytes));
+    json_object_set_new(object, "n_token_bytes",
+                        json_integer((json_int_t)model->n_token_bytes));
     json_object_set_new(object, "macs_per_token",
                         json_integer((json_int_t)model->macs_per_token));
     json_object_set_new(object, "open_to_first_ms", json_real(model->open_to_first_ms));

@@ -78,12 +78,13 @@ static void write_model(FILE *file, const struct bench_results *results,
         fprintf(file, "%s model: skipped: %s\n\n", model->id, model->skipped);
         return;
     }
-    fprintf(file,
-            "%s model: %.1f MB, %.1f million ternary products per token\n"
-            "  open to first token %.1f ms; %.1f MB held beyond the file\n",
-            model->id, (double)model->n_bytes / 1e6,
-            (double)model->macs_per_token / 1e6, model->open_to_first_ms,
-            model->anonymous_mb);
+    fprintf(
+        file,
+        "%s model: %.1f MB, %.1f million ternary products and %.1f MB read per token\n"
+        "  open to first token %.1f ms; %.1f MB held beyond the file\n",
+        model->id, (double)model->n_bytes / 1e6, (double)model->macs_per_token / 1e6,
+        (double)model->n_token_bytes / 1e6, model->open_to_first_ms,
+        model->anonymous_mb);
     if (model->has_one_caller) write_one_caller(file, &results->limits, model);
     if (model->has_callers) write_callers(file, model);
     if (model->has_disturbance) write_disturbance(file, model);

@@ -21,7 +21,7 @@ double bench_decode_limit(const struct bench_limits *limits,
                           const struct bench_model *model, size_t team)
 {
     if (model->n_bytes < cached_bytes) return 0;
-    return limits->memory.g_per_s[team] * 1e9 / (double)model->n_bytes;
+    return limits->memory.g_per_s[team] * 1e9 / (double)model->n_token_bytes;
 }
 
 double bench_gain(const struct bench_model *model, size_t row)

@@ -42,7 +42,10 @@ struct bench_model {
     const char *id;      /* "shipped" or "2b" */
     const char *skipped; /* why there are no numbers, or NULL */
     char path[4096];
-    uint64_t n_bytes;        /* of the file; nearly all of it is read for each token */
+    uint64_t n_bytes; /* of the file */
+    uint64_t
+        n_token_bytes; /* that choosing a token reads: the ternary matrices, and the
+                                head or, if it has one, its copy in eight bits */
     uint64_t macs_per_token; /* of the ternary matrices */
     double open_to_first_ms; /* file in the page cache, a prompt of 10 tokens */
     double anonymous_mb;     /* held at the end, cache of keys and values included */

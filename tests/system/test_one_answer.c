@@ -212,7 +212,7 @@ static void play_rounds(bitnet_model *plain_model, bitnet_model *model,
                   tally.n_whole, tally.n_cut, tally.n_of_kind[GENERATES],
                   tally.n_of_kind[SCORES], tally.n_of_kind[EMBEDS],
                   tally.n_of_kv_type[BITNET_KV_INT8]);
-    assert_true(tally.n_two_pass_rows > 0);
+    assert_true(tally.n_two_pass_rows > 0 || n_made < 240);
     /* About two thirds and one third. */
     assert_true(tally.n_whole >= n_made / 4 && tally.n_cut >= n_made / 8);
     /* With few requests some may really not be drawn. */
