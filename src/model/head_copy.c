@@ -124,6 +124,22 @@ static bool is_possible(struct copying *copying)
     return atomic_load_explicit(&copying->is_possible, memory_order_relaxed);
 }
 
+/* Copies n rows. Who has the turn already loads a model from a callback within a step,
+ * and waits for nobody: not for itself, that is. */
+static bitnet_status copy_piece(struct copying *copying, size_t n)
+{
+    if (bni_compute_has_turn()) {
+        copy_rows(copying, 0, n);
+        return BITNET_OK;
+    }
+    struct bni_team *team;
+    const bitnet_status status = bni_compute_acquire(&team);
+    if (status != BITNET_OK) return status;
+    bni_team_run(team, n, copying->rows_per_grain, copy_rows, copying);
+    bni_compute_release(team);
+    return BITNET_OK;
+}
+
 /* Copies all pieces, or those up to the first that has no copy. */
 static bitnet_status copy_pieces(struct copying *copying, bni_head_copy_fn on_progress,
                                  void *user)
@@ -132,11 +148,8 @@ static bitnet_status copy_pieces(struct copying *copying, bni_head_copy_fn on_pr
     for (copying->piece = 0; copying->piece < n_rows && is_possible(copying);
          copying->piece += copying->rows_per_piece) {
         const size_t n = bni_size_min(copying->rows_per_piece, n_rows - copying->piece);
-        struct bni_team *team;
-        bitnet_status status = bni_compute_acquire(&team);
+        bitnet_status status = copy_piece(copying, n);
         if (status != BITNET_OK) return status;
-        bni_team_run(team, n, copying->rows_per_grain, copy_rows, copying);
-        bni_compute_release(team);
         status = on_progress(user, n * copying->head->n_cols);
         if (status != BITNET_OK) return status;
     }

@@ -46,6 +46,7 @@ static unsigned n_wanted BNI_GUARDED_BY(lock); /* 0: not worked out yet */
 static bool is_chosen BNI_GUARDED_BY(lock);    /* n_wanted, by the program */
 
 static struct bni_team *shared_team; /* touched only by whoever has the turn */
+static _Thread_local bool has_turn;
 
 /* Takes a ticket and returns when it is served, with the number of threads wanted. */
 static unsigned begin_turn(void)
@@ -55,11 +56,13 @@ static unsigned begin_turn(void)
     while (now_served != ticket) bni_cond_wait(&turn_begins[ticket % N_QUEUES], &lock);
     const unsigned n_threads = n_wanted;
     bni_mutex_unlock(&lock);
+    has_turn = true;
     return n_threads;
 }
 
 static void end_turn(void)
 {
+    has_turn = false;
     bni_mutex_lock(&lock);
     now_served++;
     /* Broadcast: N_QUEUES tickets further on, another sleeper may wait here too. */
@@ -138,6 +141,11 @@ void bni_compute_release(struct bni_team *team)
     end_turn();
 }
 
+bool bni_compute_has_turn(void)
+{
+    return has_turn;
+}
+
 void bni_compute_cleanup(void)
 {
     bni_mutex_lock(&lock);
@@ -161,6 +169,7 @@ void bni_compute_before_fork(void) BNI_NO_ANALYSIS
 void bni_compute_after_fork(bool is_child) BNI_NO_ANALYSIS
 {
     if (is_child) {
+        has_turn = false;
         shared_team = NULL;
         next_ticket = 0;
         now_served = 0;

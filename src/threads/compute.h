@@ -10,16 +10,22 @@
 #ifndef BNI_THREADS_COMPUTE_H
 #define BNI_THREADS_COMPUTE_H
 
+#include <stdbool.h>
+
 #include "threads/team.h"
 
 /*
- * Waits for this thread's turn and gives it the team. Fails only if the team has
- * to be created and cannot be.
+ * Waits for this thread's turn, which must not have one, and gives it the team. Fails
+ * only if the team has to be created and cannot be.
  */
 bitnet_status bni_compute_acquire(struct bni_team **team);
 
 /* Ends the turn. */
 void bni_compute_release(struct bni_team *team);
+
+/* Whether this thread has the turn: so has a program's code that is called within a
+ * step, for a log message or a trace. */
+bool bni_compute_has_turn(void);
 
 /*
  * Marks the calling thread as one that must never wait for users (a scheduler or

@@ -448,6 +448,15 @@ static void a_copy_is_the_same_whatever_the_number_of_threads(void **state)
         assert_memory_equal(copy.codes, first.codes, first.n_bytes); /* and the rest */
         bni_head_copy_free(&copy);
     }
+    /* Who has the turn does not wait for it. */
+    struct bni_head_copy own;
+    struct bni_team *turns_team;
+    size_t n_told = 0;
+    assert_int_equal(bni_compute_acquire(&turns_team), BITNET_OK);
+    assert_int_equal(bni_head_copy_make(&weight, go_on, &n_told, &own), BITNET_OK);
+    bni_compute_release(turns_team);
+    assert_memory_equal(own.codes, first.codes, first.n_bytes);
+    bni_head_copy_free(&own);
     bni_head_copy_free(&first);
     bitnet_thread_manager_set_compute_threads(0);
 }
