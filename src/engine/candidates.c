@@ -4,6 +4,10 @@
  */
 #include "engine/candidates.h"
 
+#include "base/size.h"
+
+enum { BLOCK = 64, LANES = 8 };
+
 /* ---- a heap whose root comes last -------------------------------------------------- */
 
 /* Lets heap[i] sink below every child that comes later in the order. */
@@ -42,16 +46,33 @@ void bni_candidates_sort(struct bni_candidate *candidates, size_t n)
     sort_heap(candidates, n);
 }
 
+/* Returns the largest of a block: a few vectors, where the heap takes them one by one. */
+static float largest_in(const float logits[BLOCK])
+{
+    float largest[LANES];
+    for (size_t l = 0; l < LANES; l++) largest[l] = logits[l];
+    for (size_t i = LANES; i < BLOCK; i += LANES)
+        for (size_t l = 0; l < LANES; l++)
+            largest[l] = logits[i + l] > largest[l] ? logits[i + l] : largest[l];
+    for (size_t l = 1; l < LANES; l++)
+        if (largest[l] > largest[0]) largest[0] = largest[l];
+    return largest[0];
+}
+
+/* Ids only grow, so a token with a logit equal to the root's does not come before it. */
 void bni_candidates_take_top(const float *logits, uint32_t n_vocab, size_t n_kept,
                              struct bni_candidate *kept)
 {
-    for (uint32_t i = 0; i < n_vocab; i++) {
-        const struct bni_candidate candidate = {logits[i], (bitnet_token)i};
-        if (i < n_kept) {
-            kept[i] = candidate;
-            if (i + 1 == n_kept) make_heap(kept, n_kept);
-        } else if (bni_candidate_comes_before(candidate, kept[0])) {
-            kept[0] = candidate;
+    for (size_t i = 0; i < n_kept; i++)
+        kept[i] = (struct bni_candidate){logits[i], (bitnet_token)i};
+    make_heap(kept, n_kept);
+    for (size_t begin = n_kept, end; begin < n_vocab; begin = end) {
+        end = bni_size_min(begin + BLOCK, n_vocab);
+        if (end - begin == BLOCK && !(largest_in(logits + begin) > kept[0].logit))
+            continue;
+        for (size_t i = begin; i < end; i++) {
+            if (!(logits[i] > kept[0].logit)) continue;
+            kept[0] = (struct bni_candidate){logits[i], (bitnet_token)i};
             sink(kept, n_kept, 0);
         }
     }

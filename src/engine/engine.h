@@ -230,8 +230,6 @@ void bni_rows_are_abandoned(bitnet_engine *engine);
 
 /* ---- finite.c ---- */
 
-bool bni_all_are_finite(const float *values, size_t n);
-
 /*
  * Runs the last position of a request once more, by itself, to find where its numbers
  * stop being finite, and writes that into `error`. What the workspace held is gone.

@@ -12,18 +12,13 @@
 #include <inttypes.h>
 #include <math.h>
 
+#include "kernels/elementary.h"
+
 struct search {
     const bitnet_engine *engine;
     uint32_t n_layers_begun;
     bool is_found;
 };
-
-bool bni_all_are_finite(const float *values, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(values[i])) return false;
-    return true;
-}
 
 /* A layer's last product is still to be added when the next layer is about to begin. */
 static bool sum_is_finite(const float *x, const float *product, size_t n)

@@ -19,6 +19,7 @@
 #include "base/size.h"
 #include "engine/engine.h"
 #include "engine/logprobs.h"
+#include "kernels/elementary.h"
 
 bitnet_status bni_readout_init(struct bni_readout *readout, enum bni_readout_kind kind,
                                size_t n_values)

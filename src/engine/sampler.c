@@ -22,19 +22,11 @@ size_t bni_sampler_scratch_candidates(uint32_t n_vocab)
     return (size_t)BNI_PENALTIES_MAX_CHANGES + n_vocab;
 }
 
-static bool all_are_finite(const float *logits, uint32_t n_vocab)
-{
-    for (uint32_t i = 0; i < n_vocab; i++)
-        if (!isfinite(logits[i])) return false;
-    return true;
-}
-
 static bitnet_token most_likely(const float *logits, uint32_t n_vocab)
 {
-    uint32_t best = 0;
-    for (uint32_t i = 1; i < n_vocab; i++)
-        if (logits[i] > logits[best]) best = i;
-    return isfinite(logits[best]) ? (bitnet_token)best : BNI_SAMPLE_NOTHING_LEFT;
+    struct bni_candidate best;
+    bni_candidates_take_top(logits, n_vocab, 1, &best);
+    return isfinite(best.logit) ? best.token : BNI_SAMPLE_NOTHING_LEFT;
 }
 
 static bitnet_token draw(const struct bni_candidate *sorted, size_t n,
@@ -90,10 +82,9 @@ static size_t take_likely(const struct bni_sampler *sampler,
                           const struct bni_sample_row *row,
                           struct bni_candidate *candidates)
 {
-    float largest = row->logits[0];
-    for (uint32_t i = 1; i < row->n_vocab; i++)
-        if (row->logits[i] > largest) largest = row->logits[i];
-    float least = largest - bni_filter_min_p_depth(sampler->min_p);
+    struct bni_candidate first;
+    bni_candidates_take_top(row->logits, row->n_vocab, 1, &first);
+    float least = first.logit - bni_filter_min_p_depth(sampler->min_p);
     least -= fabsf(least) * 0x1p-22f; /* what the subtraction rounded */
     return bni_candidates_take_from(row->logits, row->n_vocab, least, candidates);
 }
@@ -142,7 +133,7 @@ bitnet_token bni_sample(const struct bni_sampler *sampler,
     const struct bni_logprob_sink *sink = row->logprobs;
     struct bni_softmax softmax;
 
-    if (!all_are_finite(row->logits, row->n_vocab)) return BNI_SAMPLE_NOT_FINITE;
+    if (!bni_all_are_finite(row->logits, row->n_vocab)) return BNI_SAMPLE_NOT_FINITE;
     if (sink != NULL) {
         softmax = bni_softmax_of(row->logits, row->n_vocab);
         bni_logprobs_top(&softmax, row->logits, row->n_vocab, sink->n_top, candidates,

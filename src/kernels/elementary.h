@@ -10,6 +10,8 @@
 #define BNI_KERNELS_ELEMENTARY_H
 
 #include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/float16.h"
@@ -82,6 +84,19 @@ static inline void bni_rotate_pair(float *a, float *b, float cosine, float sine)
     const float rotated_b = fmaf(*a, sine, *b * cosine);
     *a = rotated_a;
     *b = rotated_b;
+}
+
+/* In lanes, without a way out, which is a few vectors: x * 0 is a zero, or NaN. */
+static inline bool bni_all_are_finite(const float *values, size_t n)
+{
+    enum { LANES = 8 };
+    float sums[LANES] = {0};
+    size_t i = 0;
+    for (; n - i >= LANES; i += LANES)
+        for (size_t l = 0; l < LANES; l++) sums[l] += values[i + l] * 0.0f;
+    for (; i < n; i++) sums[0] += values[i] * 0.0f;
+    for (size_t l = 1; l < LANES; l++) sums[0] += sums[l];
+    return sums[0] == 0.0f;
 }
 
 #endif
