@@ -557,8 +557,8 @@ static void a_grammar_gets_the_same_tokens(void **state)
     (void)state;
     static const char *const texts[] = {
         "root ::= [a-z] [a-z ]* \".\"",
-        "root ::= \"[\" item (\",\" item)* \"]\"\nitem ::= [0-9]{1,4} | \"\\\"\" "
-        "[a-f]* \"\\\"\"",
+        ("root ::= \"[\" item (\",\" item)* \"]\"\nitem ::= [0-9]{1,4} | \"\\\"\" "
+         "[a-f]* \"\\\"\""),
         "root ::= (\"yes\" | \"no\") \"!\"{3}",
         "root ::= [^\\n]+",
     };
