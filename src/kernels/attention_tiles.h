@@ -15,6 +15,12 @@
  * off if each call becomes code of its own. */
 #define BNI_TILE static inline __attribute__((always_inline))
 
+/* Most queries of a tile. */
+enum { BNI_TILE_QUERIES = 4 };
+
+/* Of the queries of a tile: their scores, and then their weights. */
+typedef float bni_block_floats[BNI_TILE_QUERIES][BNI_ATTENTION_BLOCK];
+
 /* How keys and values are stored. */
 enum bni_stored { BNI_STORED_HALF, BNI_STORED_INT8 };
 

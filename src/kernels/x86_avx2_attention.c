@@ -17,20 +17,21 @@
  * Half floats and int8 differ in how they are loaded; the factors of int8 are applied to
  * scores and weights, of which there are few.
  */
-#include <assert.h>
 #include <immintrin.h>
 #include <math.h>
 
-#include "base/size.h"
 #include "kernels/attention_tiles.h"
 #include "kernels/elementary.h"
 #include "kernels/kernels.h"
 #include "kernels/x86_avx2.h"
 
-enum { MAX_QUERIES = 4, SCORE_VECTORS = BNI_ATTENTION_BLOCK / 8, MAX_VECTORS = 4 };
+enum { CHANNELS = 8, SCORE_VECTORS = BNI_ATTENTION_BLOCK / 8, MAX_VECTORS = 4 };
 
-/* Of the queries of a tile: their scores, and then their weights. */
-typedef float block_floats[MAX_QUERIES][BNI_ATTENTION_BLOCK];
+/* Of positions or of channels. */
+BNI_TILE size_t tile_vectors(size_t n_queries)
+{
+    return n_queries == 4 ? 2 : 4;
+}
 
 /* Loads eight values, widened. */
 BNI_TILE __m256 load(const void *from, size_t index, enum bni_stored type)
@@ -45,10 +46,11 @@ BNI_TILE __m256 load(const void *from, size_t index, enum bni_stored type)
 /* Writes the scaled scores of all 32 positions, of which some may be no positions. */
 BNI_TILE void score(const struct bni_attention_query *queries, size_t n_queries,
                     const struct bni_kv_block *block, enum bni_stored type,
-                    size_t n_vectors, block_floats scores)
+                    bni_block_floats scores)
 {
+    const size_t n_vectors = tile_vectors(n_queries);
     for (size_t p = 0; p < BNI_ATTENTION_BLOCK; p += 8 * n_vectors) {
-        __m256 sums[MAX_QUERIES][MAX_VECTORS];
+        __m256 sums[BNI_TILE_QUERIES][MAX_VECTORS];
         for (size_t i = 0; i < n_queries; i++)
             for (size_t j = 0; j < n_vectors; j++) sums[i][j] = _mm256_setzero_ps();
         for (size_t d = 0; d < block->head_dim; d++) {
@@ -112,22 +114,14 @@ static float weigh(struct bni_attention_query *query, float scores[BNI_ATTENTION
     return correction;
 }
 
-/* The factors of the values go into the weights. */
-static void apply_factors(float weights[BNI_ATTENTION_BLOCK], const float *factors)
-{
-    for (size_t p = 0; p < BNI_ATTENTION_BLOCK; p += 8)
-        _mm256_storeu_ps(weights + p, _mm256_mul_ps(_mm256_loadu_ps(weights + p),
-                                                    _mm256_loadu_ps(factors + p)));
-}
-
 /* acc = acc * correction, and then the weighted values of the positions [p, p_end), for
  * `n_vectors` times eight channels from d on. */
 BNI_TILE void add_channels(const struct bni_attention_query *queries, size_t n_queries,
-                           block_floats weights, const float *corrections,
+                           bni_block_floats weights, const float *corrections,
                            const struct bni_kv_block *block, enum bni_stored type,
                            size_t p, size_t p_end, size_t d, size_t n_vectors)
 {
-    __m256 sums[MAX_QUERIES][MAX_VECTORS];
+    __m256 sums[BNI_TILE_QUERIES][MAX_VECTORS];
     for (size_t i = 0; i < n_queries; i++)
         for (size_t j = 0; j < n_vectors; j++)
             sums[i][j] = _mm256_mul_ps(_mm256_loadu_ps(queries[i].acc + d + 8 * j),
@@ -148,67 +142,7 @@ BNI_TILE void add_channels(const struct bni_attention_query *queries, size_t n_q
             _mm256_storeu_ps(queries[i].acc + d + 8 * j, sums[i][j]);
 }
 
-/* The same for all channels, tiles of `n_vectors` first. */
-BNI_TILE void add_values(const struct bni_attention_query *queries, size_t n_queries,
-                         block_floats weights, const float *corrections,
-                         const struct bni_kv_block *block, enum bni_stored type,
-                         size_t p, size_t p_end, size_t n_vectors)
-{
-    const size_t head_dim = block->head_dim;
-    size_t d = 0;
-    for (; head_dim - d >= 8 * n_vectors; d += 8 * n_vectors)
-        add_channels(queries, n_queries, weights, corrections, block, type, p, p_end, d,
-                     n_vectors);
-    for (; head_dim - d >= 8; d += 8)
-        add_channels(queries, n_queries, weights, corrections, block, type, p, p_end, d,
-                     1);
-    for (; d < head_dim; d++)
-        for (size_t i = 0; i < n_queries; i++) {
-            float value = queries[i].acc[d] * corrections[i];
-            for (size_t n = p; n < p_end; n++)
-                value = fmaf(weights[i][n],
-                             bni_load_stored(block->v, n * head_dim + d, type), value);
-            queries[i].acc[d] = value;
-        }
-}
-
-BNI_TILE void attend(struct bni_attention_query *queries, size_t n_queries,
-                     const struct bni_kv_block *block, enum bni_stored type,
-                     size_t n_vectors)
-{
-    block_floats weights;
-    float corrections[MAX_QUERIES];
-    size_t n_common = BNI_ATTENTION_BLOCK;
-    score(queries, n_queries, block, type, n_vectors, weights);
-    for (size_t i = 0; i < n_queries; i++) {
-        const size_t n_positions = queries[i].n_positions;
-        assert(n_positions >= 1 && n_positions <= BNI_ATTENTION_BLOCK);
-        n_common = bni_size_min(n_common, n_positions);
-        corrections[i] = weigh(&queries[i], weights[i]);
-        if (type == BNI_STORED_INT8) apply_factors(weights[i], block->v_factors);
-    }
-    add_values(queries, n_queries, weights, corrections, block, type, 0, n_common,
-               n_vectors);
-    const float none = 1.0f; /* has been applied */
-    for (size_t i = 0; i < n_queries; i++) {
-        if (queries[i].n_positions > n_common)
-            add_values(&queries[i], 1, weights + i, &none, block, type, n_common,
-                       queries[i].n_positions, 4);
-    }
-}
-
-BNI_TILE void attend_all(struct bni_attention_query *queries, size_t n_queries,
-                         const struct bni_kv_block *block, enum bni_stored type)
-{
-    struct bni_kv_block rest = *block; /* what comes next has been asked for */
-    rest.next = 0;
-    size_t i = 0;
-    for (; n_queries - i >= 4; i += 4)
-        attend(queries + i, 4, i == 0 ? block : &rest, type, 2);
-    for (; n_queries - i >= 2; i += 2)
-        attend(queries + i, 2, i == 0 ? block : &rest, type, 4);
-    if (i < n_queries) attend(queries + i, 1, i == 0 ? block : &rest, type, 4);
-}
+#include "kernels/attention_blocks.h"
 
 void bni_avx2_attention_block(struct bni_attention_query *queries, size_t n_queries,
                               const struct bni_kv_block *block)

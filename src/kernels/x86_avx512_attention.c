@@ -6,20 +6,22 @@
  * has two vectors of positions, and a tile four queries and up to four vectors of
  * channels, for which there are 32 registers.
  */
-#include <assert.h>
 #include <immintrin.h>
 #include <math.h>
 
-#include "base/size.h"
 #include "kernels/attention_tiles.h"
 #include "kernels/elementary.h"
 #include "kernels/kernels.h"
 #include "kernels/x86_avx512.h"
 
-enum { MAX_QUERIES = 4, SCORE_VECTORS = BNI_ATTENTION_BLOCK / 16, MAX_VECTORS = 4 };
+enum { CHANNELS = 16, SCORE_VECTORS = BNI_ATTENTION_BLOCK / 16, MAX_VECTORS = 4 };
 
-/* Of the queries of a tile: their scores, and then their weights. */
-typedef float block_floats[MAX_QUERIES][BNI_ATTENTION_BLOCK];
+/* Of channels. */
+BNI_TILE size_t tile_vectors(size_t n_queries)
+{
+    (void)n_queries;
+    return MAX_VECTORS;
+}
 
 /* Loads sixteen values, widened. */
 BNI_TILE __m512 load(const void *from, size_t index, enum bni_stored type)
@@ -35,9 +37,9 @@ BNI_TILE __m512 load(const void *from, size_t index, enum bni_stored type)
 /* Writes the scaled scores of all 32 positions, of which some may be no positions. */
 BNI_TILE void score(const struct bni_attention_query *queries, size_t n_queries,
                     const struct bni_kv_block *block, enum bni_stored type,
-                    block_floats scores)
+                    bni_block_floats scores)
 {
-    __m512 sums[MAX_QUERIES][SCORE_VECTORS];
+    __m512 sums[BNI_TILE_QUERIES][SCORE_VECTORS];
     for (size_t i = 0; i < n_queries; i++)
         for (size_t j = 0; j < SCORE_VECTORS; j++) sums[i][j] = _mm512_setzero_ps();
     for (size_t d = 0; d < block->head_dim; d++) {
@@ -96,22 +98,14 @@ static float weigh(struct bni_attention_query *query, float scores[BNI_ATTENTION
     return correction;
 }
 
-/* The factors of the values go into the weights. */
-static void apply_factors(float weights[BNI_ATTENTION_BLOCK], const float *factors)
-{
-    for (size_t p = 0; p < BNI_ATTENTION_BLOCK; p += 16)
-        _mm512_storeu_ps(weights + p, _mm512_mul_ps(_mm512_loadu_ps(weights + p),
-                                                    _mm512_loadu_ps(factors + p)));
-}
-
 /* acc = acc * correction, and then the weighted values of the positions [p, p_end), for
  * `n_vectors` times 16 channels from d on. */
 BNI_TILE void add_channels(const struct bni_attention_query *queries, size_t n_queries,
-                           block_floats weights, const float *corrections,
+                           bni_block_floats weights, const float *corrections,
                            const struct bni_kv_block *block, enum bni_stored type,
                            size_t p, size_t p_end, size_t d, size_t n_vectors)
 {
-    __m512 sums[MAX_QUERIES][MAX_VECTORS];
+    __m512 sums[BNI_TILE_QUERIES][MAX_VECTORS];
     for (size_t i = 0; i < n_queries; i++)
         for (size_t j = 0; j < n_vectors; j++)
             sums[i][j] = _mm512_mul_ps(_mm512_loadu_ps(queries[i].acc + d + 16 * j),
@@ -133,66 +127,7 @@ BNI_TILE void add_channels(const struct bni_attention_query *queries, size_t n_q
             _mm512_storeu_ps(queries[i].acc + d + 16 * j, sums[i][j]);
 }
 
-/* The same for all channels, tiles of `n_vectors` first. */
-BNI_TILE void add_values(const struct bni_attention_query *queries, size_t n_queries,
-                         block_floats weights, const float *corrections,
-                         const struct bni_kv_block *block, enum bni_stored type,
-                         size_t p, size_t p_end, size_t n_vectors)
-{
-    const size_t head_dim = block->head_dim;
-    size_t d = 0;
-    for (; head_dim - d >= 16 * n_vectors; d += 16 * n_vectors)
-        add_channels(queries, n_queries, weights, corrections, block, type, p, p_end, d,
-                     n_vectors);
-    for (; head_dim - d >= 16; d += 16)
-        add_channels(queries, n_queries, weights, corrections, block, type, p, p_end, d,
-                     1);
-    for (; d < head_dim; d++)
-        for (size_t i = 0; i < n_queries; i++) {
-            float value = queries[i].acc[d] * corrections[i];
-            for (size_t n = p; n < p_end; n++)
-                value = fmaf(weights[i][n],
-                             bni_load_stored(block->v, n * head_dim + d, type), value);
-            queries[i].acc[d] = value;
-        }
-}
-
-BNI_TILE void attend(struct bni_attention_query *queries, size_t n_queries,
-                     const struct bni_kv_block *block, enum bni_stored type)
-{
-    block_floats weights;
-    float corrections[MAX_QUERIES];
-    size_t n_common = BNI_ATTENTION_BLOCK;
-    score(queries, n_queries, block, type, weights);
-    for (size_t i = 0; i < n_queries; i++) {
-        const size_t n_positions = queries[i].n_positions;
-        assert(n_positions >= 1 && n_positions <= BNI_ATTENTION_BLOCK);
-        n_common = bni_size_min(n_common, n_positions);
-        corrections[i] = weigh(&queries[i], weights[i]);
-        if (type == BNI_STORED_INT8) apply_factors(weights[i], block->v_factors);
-    }
-    add_values(queries, n_queries, weights, corrections, block, type, 0, n_common,
-               MAX_VECTORS);
-    const float none = 1.0f; /* has been applied */
-    for (size_t i = 0; i < n_queries; i++) {
-        if (queries[i].n_positions > n_common)
-            add_values(&queries[i], 1, weights + i, &none, block, type, n_common,
-                       queries[i].n_positions, MAX_VECTORS);
-    }
-}
-
-BNI_TILE void attend_all(struct bni_attention_query *queries, size_t n_queries,
-                         const struct bni_kv_block *block, enum bni_stored type)
-{
-    struct bni_kv_block rest = *block; /* what comes next has been asked for */
-    rest.next = 0;
-    size_t i = 0;
-    for (; n_queries - i >= 4; i += 4)
-        attend(queries + i, 4, i == 0 ? block : &rest, type);
-    for (; n_queries - i >= 2; i += 2)
-        attend(queries + i, 2, i == 0 ? block : &rest, type);
-    if (i < n_queries) attend(queries + i, 1, i == 0 ? block : &rest, type);
-}
+#include "kernels/attention_blocks.h"
 
 void bni_avx512_attention_block(struct bni_attention_query *queries, size_t n_queries,
                                 const struct bni_kv_block *block)
