@@ -221,30 +221,13 @@ BNI_ALWAYS_INLINE void coarse_tile(const struct bni_coarse_args *args, size_t m,
                 (args->scales[m + r] * args->steps[i + j]);
 }
 
-BNI_ALWAYS_INLINE void coarse_rows(const struct bni_coarse_args *args, size_t m,
-                                   size_t m_end, size_t i, size_t n_x)
-{
-    for (; m_end - m >= MAX_TILE_ROWS; m += MAX_TILE_ROWS)
-        coarse_tile(args, m, i, MAX_TILE_ROWS, n_x);
-    for (; m < m_end; m++) coarse_tile(args, m, i, 1, n_x);
-}
+enum { COARSE_ROWS = 4, COARSE_ROWS_1 = 4 };
+#include "kernels/coarse_panels.h"
 
 void bni_neon_coarse_matmul(const struct bni_coarse_args *args, size_t row_begin,
                             size_t row_end)
 {
-    assert(args->n_cols % 16 == 0);
-
-    for (size_t m = row_begin; m < row_end; m += BNI_ARM_PANEL_ROWS) {
-        const size_t m_end = bni_size_min(m + BNI_ARM_PANEL_ROWS, row_end);
-        size_t i = 0;
-        for (; args->n_x - i >= 4; i += 4) coarse_rows(args, m, m_end, i, 4);
-        switch (args->n_x - i) {
-        case 3: coarse_rows(args, m, m_end, i, 3); break;
-        case 2: coarse_rows(args, m, m_end, i, 2); break;
-        case 1: coarse_rows(args, m, m_end, i, 1); break;
-        default: break;
-        }
-    }
+    coarse_panels(args, row_begin, row_end);
 }
 
 /* Copying a row for it. */

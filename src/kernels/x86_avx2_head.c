@@ -8,20 +8,19 @@
  * instructions for each row of activations that it meets, which is less than it takes
  * to bring the weights from memory.
  *
- * Tiles and panels are those of x86_avx2_dense.c. At the end is what copies a row.
+ * The order of the tiles is in coarse_panels.h. At the end is what copies a row.
  */
 #include <assert.h>
 #include <float.h>
 #include <immintrin.h>
 
-#include "base/size.h"
 #include "kernels/x86_avx2.h"
 
 /* The tile functions take the tile's shape as constants, which only pays off if each
  * call becomes code of its own. */
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-enum { PANEL_ROWS = 32, MAX_TILE_ROWS = 4, MAX_TILE_X = 4 };
+enum { MAX_TILE_ROWS = 4, MAX_TILE_X = 4 };
 
 /* Computes outputs m .. m + n_rows for activations i .. i + n_x. */
 ALWAYS_INLINE void coarse_tile(const struct bni_coarse_args *args, size_t m, size_t i,
@@ -53,31 +52,13 @@ ALWAYS_INLINE void coarse_tile(const struct bni_coarse_args *args, size_t m, siz
                 (args->scales[m + r] * args->steps[i + j]);
 }
 
-/* Computes outputs m .. m_end for n_x activations, in tiles of `tile_rows` rows. */
-ALWAYS_INLINE void coarse_rows(const struct bni_coarse_args *args, size_t m,
-                               size_t m_end, size_t i, size_t tile_rows, size_t n_x)
-{
-    for (; m_end - m >= tile_rows; m += tile_rows)
-        coarse_tile(args, m, i, tile_rows, n_x);
-    for (; m < m_end; m++) coarse_tile(args, m, i, 1, n_x);
-}
+enum { COARSE_ROWS = 2, COARSE_ROWS_1 = 4 };
+#include "kernels/coarse_panels.h"
 
 void bni_avx2_coarse_matmul(const struct bni_coarse_args *args, size_t row_begin,
                             size_t row_end)
 {
-    assert(args->n_cols % 16 == 0);
-
-    for (size_t m = row_begin; m < row_end; m += PANEL_ROWS) {
-        const size_t m_end = bni_size_min(m + PANEL_ROWS, row_end);
-        size_t i = 0;
-        for (; args->n_x - i >= 4; i += 4) coarse_rows(args, m, m_end, i, 2, 4);
-        switch (args->n_x - i) {
-        case 3: coarse_rows(args, m, m_end, i, 2, 3); break;
-        case 2: coarse_rows(args, m, m_end, i, 2, 2); break;
-        case 1: coarse_rows(args, m, m_end, i, 4, 1); break;
-        default: break;
-        }
-    }
+    coarse_panels(args, row_begin, row_end);
 }
 
 /* Narrows sixteen integers in -127..127, of which `low` has the first eight. */

@@ -4,14 +4,12 @@
  *
  * As x86_avx2_head.c, twice as wide; for both AVX-512 tables, so without VNNI.
  */
-#include <assert.h>
 #include <immintrin.h>
 
-#include "base/size.h"
 #include "kernels/x86_avx2.h"
 #include "kernels/x86_avx512.h"
 
-enum { COARSE_PANEL_ROWS = 32, COARSE_TILE_ROWS = 4, COARSE_TILE_X = 4 };
+enum { MAX_TILE_ROWS = 4, MAX_TILE_X = 4 };
 
 /* Computes outputs m .. m + n_rows for activations i .. i + n_x: code of its own for
  * each shape. */
@@ -21,7 +19,7 @@ static inline __attribute__((always_inline)) void coarse_tile(
     const size_t n_cols = args->n_cols;
     const int8_t *codes = args->codes + m * n_cols;
     const int16_t *q = args->q + i * n_cols;
-    __m512i sums[COARSE_TILE_ROWS][COARSE_TILE_X];
+    __m512i sums[MAX_TILE_ROWS][MAX_TILE_X];
     for (size_t r = 0; r < n_rows; r++)
         for (size_t j = 0; j < n_x; j++) sums[r][j] = _mm512_setzero_si512();
 
@@ -55,28 +53,11 @@ static inline __attribute__((always_inline)) void coarse_tile(
         }
 }
 
-static inline __attribute__((always_inline)) void coarse_rows(
-    const struct bni_coarse_args *args, size_t m, size_t m_end, size_t i, size_t n_x)
-{
-    for (; m_end - m >= COARSE_TILE_ROWS; m += COARSE_TILE_ROWS)
-        coarse_tile(args, m, i, COARSE_TILE_ROWS, n_x);
-    for (; m < m_end; m++) coarse_tile(args, m, i, 1, n_x);
-}
+enum { COARSE_ROWS = 4, COARSE_ROWS_1 = 4 };
+#include "kernels/coarse_panels.h"
 
 void bni_avx512_coarse_matmul(const struct bni_coarse_args *args, size_t row_begin,
                               size_t row_end)
 {
-    assert(args->n_cols % 16 == 0);
-
-    for (size_t m = row_begin; m < row_end; m += COARSE_PANEL_ROWS) {
-        const size_t m_end = bni_size_min(m + COARSE_PANEL_ROWS, row_end);
-        size_t i = 0;
-        for (; args->n_x - i >= 4; i += 4) coarse_rows(args, m, m_end, i, 4);
-        switch (args->n_x - i) {
-        case 3: coarse_rows(args, m, m_end, i, 3); break;
-        case 2: coarse_rows(args, m, m_end, i, 2); break;
-        case 1: coarse_rows(args, m, m_end, i, 1); break;
-        default: break;
-        }
-    }
+    coarse_panels(args, row_begin, row_end);
 }
