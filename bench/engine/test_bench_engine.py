@@ -2,33 +2,17 @@
 # SPDX-License-Identifier: MIT
 """test_bench_engine.py - the benchmark of the engine runs, and says it in JSON.
 
-A small model stands in for the large one. What the numbers are is not looked at: times
-decide no test.
+A small model stands in for the large one.
 """
 import json
 import math
-import os
-import pathlib
-import subprocess
-import tempfile
 import unittest
 import xml.etree.ElementTree
 
-PROGRAM = os.environ["BENCH_ENGINE"]
-BITNET = os.environ["BITNET_PROGRAM"]
+from smoke import BITNET, BenchTest, run
 
 
-def run(*arguments):
-    return subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True,
-                          timeout=240)
-
-
-class BenchEngine(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-
+class BenchEngine(BenchTest):
     def report(self, *arguments):
         result = run("--quick", "--json", *arguments)
         self.assertEqual(result.returncode, 0, result.stderr)
@@ -45,13 +29,6 @@ class BenchEngine(unittest.TestCase):
                 self.assert_are_numbers(each)
         elif isinstance(value, (int, float)):
             self.assertTrue(math.isfinite(value) and value >= 0, value)
-
-    def small_model(self):
-        path = self.folder / "small.gguf"
-        subprocess.run([BITNET, "synth", "--layers", "2", "--embd", "256", "--ffn", "512",
-                        "--heads", "4", "--kv-heads", "2", "--vocab", "700", "--ctx",
-                        "600", path], check=True, stdout=subprocess.DEVNULL)
-        return path
 
     def test_both_models_have_all_numbers_and_the_large_one_targets(self):
         chart = self.folder / "bars.svg"

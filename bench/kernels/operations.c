@@ -29,6 +29,10 @@ enum {
     .item = "row of 128256", .unit = "op", .n_items = 1, .n_x = {1}, \
     .item_bytes = BENCH_N_VOCAB * 4, .is_serial = true, .fill = bench_fill_logits
 
+#define ON_TWO_BYTES \
+    .item = "row of 2560", .unit = "op", .n_per_item = BENCH_N_COLS, .n_items = 2, \
+    .n_x = {1}, .item_bytes = BENCH_N_COLS * 2
+
 #define DENSE \
     .item = "row of 2560", .unit = "MAC", .n_per_item = BENCH_N_COLS, .n_items = 64, \
     .n_x = {1, 4, 8, 32}, .is_streamed = true
@@ -142,23 +146,13 @@ const struct bench_operation bench_operations[] = {
     },
     {
         .name = "widen F16",
-        .item = "row of 2560",
-        .unit = "op",
-        .n_per_item = BENCH_N_COLS,
-        .item_bytes = BENCH_N_COLS * 2,
-        .n_items = 2,
-        .n_x = {1},
+        ON_TWO_BYTES,
         .fill = bench_fill_f16,
         .run = bench_run_widen_f16,
     },
     {
         .name = "widen BF16",
-        .item = "row of 2560",
-        .unit = "op",
-        .n_per_item = BENCH_N_COLS,
-        .item_bytes = BENCH_N_COLS * 2,
-        .n_items = 2,
-        .n_x = {1},
+        ON_TWO_BYTES,
         .fill = bench_fill_bf16,
         .run = bench_run_widen_bf16,
     },

@@ -2,43 +2,23 @@
 # SPDX-License-Identifier: MIT
 """test_bench_kernels.py - the benchmark of the kernels runs, says it in JSON and draws it.
 
-A small model stands in for the large one. What the numbers are is not looked at: times
-decide no test.
+A small model stands in for the large one.
 """
 import json
 import math
 import os
-import pathlib
 import shutil
 import subprocess
 import sys
-import tempfile
 import unittest
 import xml.etree.ElementTree
 
-PROGRAM = os.environ["BENCH_KERNELS"]
-BITNET = os.environ["BITNET_PROGRAM"]
+from smoke import BenchTest, run
+
 COUNT = os.environ["COUNT_INSTRUCTIONS"]
 
 
-def run(*arguments):
-    return subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True,
-                          timeout=240)
-
-
-class BenchKernels(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-
-    def small_model(self):
-        path = self.folder / "small.gguf"
-        subprocess.run([BITNET, "synth", "--layers", "2", "--embd", "256", "--ffn", "512",
-                        "--heads", "4", "--kv-heads", "2", "--vocab", "700", "--ctx",
-                        "600", path], check=True, stdout=subprocess.DEVNULL)
-        return path
-
+class BenchKernels(BenchTest):
     def test_steps_alone_can_be_measured(self):
         result = run("--quick", "--json", "--steps", "--model", self.small_model())
         self.assertEqual(result.returncode, 0, result.stderr)
@@ -102,7 +82,8 @@ class BenchKernels(unittest.TestCase):
 
     @unittest.skipUnless(COUNT and shutil.which("valgrind"), "needs valgrind, no sanitizer")
     def test_instructions_are_counted(self):
-        output = subprocess.run([sys.executable, COUNT, "--json", PROGRAM], check=True,
+        output = subprocess.run([sys.executable, COUNT, "--json",
+                                 os.environ["BENCH_PROGRAM"]], check=True,
                                 capture_output=True, text=True, timeout=240).stdout
         calls = json.loads(output)["calls"]
         self.assertGreater(len(calls), 20)

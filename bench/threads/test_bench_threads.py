@@ -2,34 +2,23 @@
 # SPDX-License-Identifier: MIT
 """test_bench_threads.py - the benchmark of the threads runs, and says it in JSON.
 
-Every workload must have a number for each who takes part, ours among them. What the
-numbers are is not looked at: times decide no test.
+Every workload must have a number for each who takes part, ours among them.
 """
 import json
 import math
-import os
-import pathlib
-import subprocess
-import tempfile
 import unittest
 import xml.etree.ElementTree
 
-PROGRAM = os.environ["BENCH_THREADS"]
+from smoke import BenchTest, run
 
 
-def run(*arguments):
-    return subprocess.run([PROGRAM, *arguments], capture_output=True, text=True,
-                          timeout=240)
-
-
-class BenchThreads(unittest.TestCase):
+class BenchThreads(BenchTest):
     def test_every_workload_has_numbers_and_ours_takes_part(self):
-        with tempfile.TemporaryDirectory() as folder:
-            chart = pathlib.Path(folder, "bars.svg")
-            result = run("--quick", "--json", "--svg", str(chart))
-            self.assertEqual(result.returncode, 0, result.stderr)
-            self.assertEqual(result.stderr, "")
-            drawn = xml.etree.ElementTree.parse(chart).getroot()
+        chart = self.folder / "bars.svg"
+        result = run("--quick", "--json", "--svg", chart)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(result.stderr, "")
+        drawn = xml.etree.ElementTree.parse(chart).getroot()
         bars = drawn.iter("{http://www.w3.org/2000/svg}rect")
         self.assertGreater(len(list(bars)), 4)
 
