@@ -591,8 +591,7 @@ typedef struct bitnet_engine_stats {
     /* The output head in two passes, by the model's copy of it (bitnet_head_copy): */
     uint64_t n_two_pass_rows;  /* of logits that were made so */
     uint64_t n_two_pass_exact; /* logits that were computed exactly for them */
-    uint64_t
-        n_two_pass_vain; /* steps where a row left too many: the whole head followed */
+    uint64_t n_two_pass_vain;  /* steps in which a row left too many tokens */
 } bitnet_engine_stats;
 
 /*
