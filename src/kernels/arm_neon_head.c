@@ -15,6 +15,7 @@
 #include "base/size.h"
 #include "kernels/arm_functions.h"
 #include "kernels/arm_ternary.h"
+#include "kernels/prefetch.h"
 
 /* ---- blocks -------------------------------------------------------------------------- */
 
@@ -190,9 +191,27 @@ BNI_ALWAYS_INLINE int32x4_t add_products(int32x4_t sum, int16x8_t w, int16x8_t x
     return vmlal_high_s16(sum, w, x);
 }
 
+/* Adds the products of 16 columns, for n_rows rows of codes and n_x of activations. */
+BNI_ALWAYS_INLINE void add_sixteen(const int8_t *codes, const int16_t *q, size_t n_cols,
+                                   size_t n_rows, size_t n_x,
+                                   int32x4_t sums[MAX_TILE_ROWS][MAX_TILE_X])
+{
+    for (size_t r = 0; r < n_rows; r++) {
+        const int8x16_t w = vld1q_s8(codes + r * n_cols);
+        const int16x8_t low = vmovl_s8(vget_low_s8(w));
+        const int16x8_t high = vmovl_high_s8(w);
+        for (size_t j = 0; j < n_x; j++) {
+            const int16_t *x = q + j * n_cols;
+            sums[r][j] = add_products(sums[r][j], low, vld1q_s16(x));
+            sums[r][j] = add_products(sums[r][j], high, vld1q_s16(x + 8));
+        }
+    }
+}
+
 /* Computes outputs m .. m + n_rows for activations i .. i + n_x. */
 BNI_ALWAYS_INLINE void coarse_tile(const struct bni_coarse_args *args, size_t m,
-                                   size_t i, size_t n_rows, size_t n_x)
+                                   size_t i, size_t n_rows, size_t n_x,
+                                   enum bni_source source)
 {
     const size_t n_cols = args->n_cols;
     const int8_t *codes = args->codes + m * n_cols;
@@ -201,18 +220,17 @@ BNI_ALWAYS_INLINE void coarse_tile(const struct bni_coarse_args *args, size_t m,
     for (size_t r = 0; r < n_rows; r++)
         for (size_t j = 0; j < n_x; j++) sums[r][j] = vdupq_n_s32(0);
 
-    for (size_t k = 0; k < n_cols; k += 16) {
-        for (size_t r = 0; r < n_rows; r++) {
-            const int8x16_t w = vld1q_s8(codes + r * n_cols + k);
-            const int16x8_t low = vmovl_s8(vget_low_s8(w));
-            const int16x8_t high = vmovl_high_s8(w);
-            for (size_t j = 0; j < n_x; j++) {
-                const int16_t *x = q + j * n_cols + k;
-                sums[r][j] = add_products(sums[r][j], low, vld1q_s16(x));
-                sums[r][j] = add_products(sums[r][j], high, vld1q_s16(x + 8));
-            }
-        }
+    size_t k = 0;
+    for (; n_cols - k >= BNI_LINE_BYTES; k += BNI_LINE_BYTES) {
+        for (size_t r = 0; r < n_rows && source == BNI_FROM_MEMORY; r++)
+            bni_prefetch_ahead(codes + r * n_cols + k);
+#pragma GCC unroll 4
+        for (size_t in_line = 0; in_line < BNI_LINE_BYTES; in_line += 16)
+            add_sixteen(codes + k + in_line, q + k + in_line, n_cols, n_rows, n_x,
+                        sums);
     }
+    for (; k < n_cols; k += 16)
+        add_sixteen(codes + k, q + k, n_cols, n_rows, n_x, sums);
 
     for (size_t r = 0; r < n_rows; r++)
         for (size_t j = 0; j < n_x; j++)

@@ -15,13 +15,7 @@
 
 #include "kernels/elementary.h"
 #include "kernels/kernels.h"
-
-/* Whether a tile's weights are in the cache, or come from memory and must be asked for. */
-enum bni_source { BNI_FROM_CACHE, BNI_FROM_MEMORY };
-
-/* How far ahead weights are asked for: about what memory delivers while a request for
- * it is under way, and more than one page, where the CPU's own prefetcher stops. */
-enum { BNI_PREFETCH_BYTES = 8192 };
+#include "kernels/prefetch.h"
 
 /* The strips of x86_ternary_strips.h: rows; blocks and activations at a time, at most;
  * activations of a tile, at most and at least half as many. */
@@ -31,18 +25,6 @@ enum {
     BNI_STRIP_X = 48,
     BNI_STRIP_TILE_X = 5,
 };
-
-/*
- * Asks for the cache line so far ahead, which may lie past the end: the CPU does not
- * fault. Measured on Zen 3 with a matrix that comes from memory, one activation, one
- * and two threads: four rows side by side without it 3.2 and 5.4 GB/s; the same asking
- * for the next four rows 5.6 and 10.7; one row after the other without it 7.6 and
- * 13.8; with it 10.4 and 15.7, where plain reading gets 13.0 and 19.0.
- */
-static inline void bni_avx2_prefetch(const void *from)
-{
-    _mm_prefetch((const char *)((uintptr_t)from + BNI_PREFETCH_BYTES), _MM_HINT_T1);
-}
 
 /* Unpacks the 32 bytes of a block to its 128 codes, in the order of the values. */
 static inline void bni_avx2_unpack(const uint8_t *from, uint8_t *codes)

@@ -105,15 +105,18 @@ struct lanes {
     __m256 high;
 };
 
-ALWAYS_INLINE void widen_stretch(const uint8_t *rows, size_t row, size_t n_cols,
-                                 size_t k, size_t n, enum bni_dense_type type,
-                                 enum bni_source source, float *out)
+/* Of n_rows rows side by side from `rows` on, row r; see dense_tile() for what is asked
+ * for. */
+ALWAYS_INLINE void widen_stretch(const uint8_t *rows, size_t r, size_t n_rows,
+                                 size_t n_cols, size_t k, size_t n,
+                                 enum bni_dense_type type, enum bni_source source,
+                                 float *out)
 {
-    const uint8_t *from =
-        rows + row * bni_dense_bytes(type, n_cols) + bni_dense_bytes(type, k);
+    const size_t row_bytes = bni_dense_bytes(type, n_cols);
+    const uint8_t *from = rows + r * row_bytes + bni_dense_bytes(type, k);
     for (size_t i = 0; source == BNI_FROM_MEMORY && i < bni_dense_bytes(type, n);
-         i += 64)
-        bni_avx2_prefetch(from + i);
+         i += BNI_LINE_BYTES)
+        bni_prefetch_ahead(from + (n_rows - 1) * row_bytes + i);
     if (type == BNI_DENSE_Q8_0)
         bni_avx2_widen_q8_0(from, n, out);
     else
@@ -126,6 +129,8 @@ ALWAYS_INLINE void block_tile(const struct bni_dense_args *args, size_t m, size_
                               enum bni_source source)
 {
     const size_t n_cols = args->n_cols;
+    const uint8_t *rows =
+        (const uint8_t *)args->weights + m * bni_dense_bytes(type, n_cols);
     float weights[MAX_TILE_ROWS][STRETCH];
     struct lanes sums[MAX_TILE_ROWS][MAX_TILE_X];
     for (size_t r = 0; r < n_rows; r++)
@@ -135,8 +140,7 @@ ALWAYS_INLINE void block_tile(const struct bni_dense_args *args, size_t m, size_
     for (size_t begin = 0; begin < n_cols; begin += STRETCH) {
         const size_t n = bni_size_min(STRETCH, n_cols - begin);
         for (size_t r = 0; r < n_rows; r++)
-            widen_stretch(args->weights, m + r, n_cols, begin, n, type, source,
-                          weights[r]);
+            widen_stretch(rows, r, n_rows, n_cols, begin, n, type, source, weights[r]);
         for (size_t k = 0; k < n; k += 16) {
             for (size_t j = 0; j < n_x; j++) {
                 const float *x = args->x + (i + j) * n_cols + begin + k;

@@ -15,7 +15,7 @@
  * call becomes code of its own. */
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-enum { PANEL_ROWS = 32 };
+enum { PANEL_ROWS = 32, MAX_TILE_ROWS = 4, MAX_TILE_X = 2 };
 
 /* Sixteen lanes: low has 0..7, high has 8..15. */
 struct lanes {
@@ -35,39 +35,54 @@ ALWAYS_INLINE __m256 load_weights(const void *weights, size_t index,
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
 }
 
-/* Computes outputs m .. m + n_rows for activations i .. i + n_x. */
+/* Adds the products of the 16 columns from k on. */
+ALWAYS_INLINE void add_sixteen(const struct bni_dense_args *args, size_t m, size_t i,
+                               size_t k, size_t n_rows, size_t n_x,
+                               enum bni_dense_type type,
+                               struct lanes sums[MAX_TILE_ROWS][MAX_TILE_X])
+{
+    struct lanes x[MAX_TILE_X];
+    for (size_t j = 0; j < n_x; j++) {
+        const float *from = args->x + (i + j) * args->n_cols + k;
+        x[j] = (struct lanes){_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)};
+        /* Keeps the compiler from loading it again for every row. */
+        __asm__("" : "+x"(x[j].low), "+x"(x[j].high));
+    }
+    for (size_t r = 0; r < n_rows; r++) {
+        const size_t index = (m + r) * args->n_cols + k;
+        const __m256 low = load_weights(args->weights, index, type);
+        const __m256 high = load_weights(args->weights, index + 8, type);
+        for (size_t j = 0; j < n_x; j++) {
+            sums[r][j].low = _mm256_fmadd_ps(low, x[j].low, sums[r][j].low);
+            sums[r][j].high = _mm256_fmadd_ps(high, x[j].high, sums[r][j].high);
+        }
+    }
+}
+
+/* Computes outputs m .. m + n_rows for activations i .. i + n_x. Rows that go side by
+ * side are asked for that much further ahead. */
 ALWAYS_INLINE void dense_tile(const struct bni_dense_args *args, size_t m, size_t i,
                               size_t n_rows, size_t n_x, enum bni_dense_type type,
                               enum bni_source source)
 {
     const size_t n_cols = args->n_cols;
     const size_t weight_bytes = type == BNI_DENSE_F32 ? 4 : 2;
-    enum { MAX_ROWS = 4, MAX_X = 2 };
-    struct lanes sums[MAX_ROWS][MAX_X];
+    const size_t n_in_line = BNI_LINE_BYTES / weight_bytes;
+    struct lanes sums[MAX_TILE_ROWS][MAX_TILE_X];
     for (size_t r = 0; r < n_rows; r++)
         for (size_t j = 0; j < n_x; j++)
             sums[r][j] = (struct lanes){_mm256_setzero_ps(), _mm256_setzero_ps()};
 
-    for (size_t k = 0; k < n_cols; k += 16) {
-        struct lanes x[MAX_X];
-        for (size_t j = 0; j < n_x; j++) {
-            const float *from = args->x + (i + j) * n_cols + k;
-            x[j] = (struct lanes){_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)};
-            /* Keeps the compiler from loading it again for every row. */
-            __asm__("" : "+x"(x[j].low), "+x"(x[j].high));
-        }
-        for (size_t r = 0; r < n_rows; r++) {
-            const size_t index = (m + r) * n_cols + k;
-            if (source == BNI_FROM_MEMORY && k * weight_bytes % 64 == 0)
-                bni_avx2_prefetch((const char *)args->weights + index * weight_bytes);
-            const __m256 low = load_weights(args->weights, index, type);
-            const __m256 high = load_weights(args->weights, index + 8, type);
-            for (size_t j = 0; j < n_x; j++) {
-                sums[r][j].low = _mm256_fmadd_ps(low, x[j].low, sums[r][j].low);
-                sums[r][j].high = _mm256_fmadd_ps(high, x[j].high, sums[r][j].high);
-            }
-        }
+    size_t k = 0;
+    for (; n_cols - k >= n_in_line; k += n_in_line) {
+        for (size_t r = 0; r < n_rows && source == BNI_FROM_MEMORY; r++)
+            bni_prefetch_ahead((const char *)args->weights +
+                               ((m + r + n_rows - 1) * n_cols + k) * weight_bytes);
+#pragma GCC unroll 2
+        for (size_t in_line = 0; in_line < n_in_line; in_line += 16)
+            add_sixteen(args, m, i, k + in_line, n_rows, n_x, type, sums);
     }
+    if (k < n_cols) add_sixteen(args, m, i, k, n_rows, n_x, type, sums);
 
     for (size_t r = 0; r < n_rows; r++)
         for (size_t j = 0; j < n_x; j++)
@@ -84,8 +99,8 @@ ALWAYS_INLINE void dense_rows(const struct bni_dense_args *args, size_t m, size_
     for (; m < m_end; m++) dense_tile(args, m, i, 1, n_x, type, source);
 }
 
-/* Eight sums at a time, since a fused multiply-add takes four cycles and two can begin
- * in each. */
+/* Eight sums at a time in the cache, since a fused multiply-add takes four cycles and
+ * two can begin in each. From memory fewer rows side by side are faster. */
 ALWAYS_INLINE void dense_matmul(const struct bni_dense_args *args, size_t row_begin,
                                 size_t row_end, enum bni_dense_type type)
 {
@@ -94,7 +109,7 @@ ALWAYS_INLINE void dense_matmul(const struct bni_dense_args *args, size_t row_be
     for (size_t m = row_begin; m < row_end; m += PANEL_ROWS) {
         const size_t m_end = bni_size_min(m + PANEL_ROWS, row_end);
         if (args->n_x == 1) {
-            dense_rows(args, m, m_end, 0, 4, 1, type, BNI_FROM_MEMORY);
+            dense_rows(args, m, m_end, 0, 2, 1, type, BNI_FROM_MEMORY);
             continue;
         }
         dense_rows(args, m, m_end, 0, 2, 2, type, BNI_FROM_MEMORY);

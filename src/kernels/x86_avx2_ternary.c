@@ -66,7 +66,7 @@ ALWAYS_INLINE void add_ternary_blocks(const uint8_t *codes, const int8_t *q,
             const uint8_t *from =
                 codes + r * (n_cols / 4) + block * BNI_TERNARY_BLOCK_BYTES;
             packed[r] = _mm256_loadu_si256((const __m256i *)from);
-            if (source == BNI_FROM_MEMORY && block % 2 == 0) bni_avx2_prefetch(from);
+            if (source == BNI_FROM_MEMORY && block % 2 == 0) bni_prefetch_ahead(from);
         }
 
         /* The last quarter of a block is in the lowest bits: begin with it. */

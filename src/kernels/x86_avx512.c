@@ -54,7 +54,7 @@ ALWAYS_INLINE void add_ternary_blocks(const uint8_t *codes, const int8_t *q,
         for (size_t r = 0; r < n_rows; r++) {
             const uint8_t *from =
                 codes + r * (n_cols / 4) + block * BNI_TERNARY_BLOCK_BYTES;
-            if (source == BNI_FROM_MEMORY && block % 2 == 0) bni_avx2_prefetch(from);
+            if (source == BNI_FROM_MEMORY && block % 2 == 0) bni_prefetch_ahead(from);
             const struct bni_avx512_codes c = bni_avx512_unpack(from);
             for (size_t j = 0; j < n_x; j++) {
                 const int8_t *x = q + j * n_cols + block * BNI_TERNARY_BLOCK;

@@ -11,10 +11,28 @@
 
 enum { MAX_TILE_ROWS = 4, MAX_TILE_X = 4 };
 
-/* Computes outputs m .. m + n_rows for activations i .. i + n_x: code of its own for
- * each shape. */
-static inline __attribute__((always_inline)) void coarse_tile(
-    const struct bni_coarse_args *args, size_t m, size_t i, size_t n_rows, size_t n_x)
+/* The functions here take the tile's shape as constants, which only pays off if each call
+ * becomes code of its own. */
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* Adds the products of 32 columns, for n_rows rows of codes and n_x of activations. */
+ALWAYS_INLINE void add_thirty_two(const int8_t *codes, const int16_t *q, size_t n_cols,
+                                  size_t n_rows, size_t n_x,
+                                  __m512i sums[MAX_TILE_ROWS][MAX_TILE_X])
+{
+    for (size_t r = 0; r < n_rows; r++) {
+        const __m512i w = _mm512_cvtepi8_epi16(
+            _mm256_loadu_si256((const __m256i *)(codes + r * n_cols)));
+        for (size_t j = 0; j < n_x; j++)
+            sums[r][j] =
+                _mm512_add_epi32(sums[r][j], _mm512_madd_epi16(w, _mm512_loadu_si512(
+                                                                      q + j * n_cols)));
+    }
+}
+
+/* Computes outputs m .. m + n_rows for activations i .. i + n_x. */
+ALWAYS_INLINE void coarse_tile(const struct bni_coarse_args *args, size_t m, size_t i,
+                               size_t n_rows, size_t n_x, enum bni_source source)
 {
     const size_t n_cols = args->n_cols;
     const int8_t *codes = args->codes + m * n_cols;
@@ -24,16 +42,15 @@ static inline __attribute__((always_inline)) void coarse_tile(
         for (size_t j = 0; j < n_x; j++) sums[r][j] = _mm512_setzero_si512();
 
     size_t k = 0;
-    for (; n_cols - k >= 32; k += 32) {
-        for (size_t r = 0; r < n_rows; r++) {
-            const __m512i w = _mm512_cvtepi8_epi16(
-                _mm256_loadu_si256((const __m256i *)(codes + r * n_cols + k)));
-            for (size_t j = 0; j < n_x; j++)
-                sums[r][j] =
-                    _mm512_add_epi32(sums[r][j],
-                                     _mm512_madd_epi16(w, _mm512_loadu_si512(
-                                                              q + j * n_cols + k)));
-        }
+    for (; n_cols - k >= BNI_LINE_BYTES; k += BNI_LINE_BYTES) {
+        for (size_t r = 0; r < n_rows && source == BNI_FROM_MEMORY; r++)
+            bni_prefetch_ahead(codes + r * n_cols + k);
+        add_thirty_two(codes + k, q + k, n_cols, n_rows, n_x, sums);
+        add_thirty_two(codes + k + 32, q + k + 32, n_cols, n_rows, n_x, sums);
+    }
+    if (n_cols - k >= 32) {
+        add_thirty_two(codes + k, q + k, n_cols, n_rows, n_x, sums);
+        k += 32;
     }
 
     for (size_t r = 0; r < n_rows; r++)

@@ -42,7 +42,7 @@ ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m, s
         for (size_t r = 0; r < n_rows; r++) {
             const uint8_t *from =
                 codes + r * row_bytes + block * BNI_TERNARY_BLOCK_BYTES;
-            if (source == BNI_FROM_MEMORY && block % 2 == 0) bni_avx2_prefetch(from);
+            if (source == BNI_FROM_MEMORY && block % 2 == 0) bni_prefetch_ahead(from);
             const struct bni_avx512_codes c = bni_avx512_unpack(from);
             for (size_t half = 0; half < 2; half++) {
                 const size_t chain = half % n_chains;

@@ -40,7 +40,7 @@ ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m, s
             const uint8_t *from =
                 codes + r * row_bytes + block * BNI_TERNARY_BLOCK_BYTES;
             packed[r] = _mm256_loadu_si256((const __m256i *)from);
-            if (source == BNI_FROM_MEMORY && block % 2 == 0) bni_avx2_prefetch(from);
+            if (source == BNI_FROM_MEMORY && block % 2 == 0) bni_prefetch_ahead(from);
         }
         /* The last quarter of a block is in the lowest bits: begin with it. */
 #pragma GCC unroll 4

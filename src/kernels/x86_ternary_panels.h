@@ -25,7 +25,7 @@
  *     panel 1                 50
  *
  * Where the first tile of activations meets a row it comes from memory: a row at a time,
- * in the order in which they lie, see bni_avx2_prefetch(). The other tiles find it in the
+ * in the order in which they lie, see bni_prefetch_ahead(). The other tiles find it in the
  * cache, and take several rows at a time: what is loaded of the activations is used for
  * all of them. With eight activations and more, whole strips of a panel go by as
  * x86_ternary_strips.h says, and only the last rows of a range this way.

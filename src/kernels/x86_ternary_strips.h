@@ -51,7 +51,7 @@ static inline void unpack_strip(const uint8_t *from, size_t row_bytes, size_t n_
     for (size_t r = 0; r < BNI_STRIP_ROWS; r++) {
         const uint8_t *block = from + r * row_bytes;
         for (size_t b = 0; b < n_blocks; b++) {
-            if (b % 2 == 0) bni_avx2_prefetch(block);
+            if (b % 2 == 0) bni_prefetch_ahead(block);
             unpack_block(block, codes);
             block += BNI_TERNARY_BLOCK_BYTES;
             codes += BNI_TERNARY_BLOCK;

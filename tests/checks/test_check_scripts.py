@@ -68,19 +68,56 @@ class IncludeTest(TreeTest):
         self.assertNotEqual(run_script("check_includes.py", self.root).returncode, 0)
 
 
-class NameTest(TreeTest):
+class ArchiveTest(TreeTest):
     def archive(self, code):
         source = self.write("a.c", code)
-        subprocess.run([os.environ.get("CC", "cc"), "-c", source, "-o",
-                        self.root / "a.o"], check=True)
-        subprocess.run(["ar", "rc", self.root / "a.a", self.root / "a.o"], check=True)
+        subprocess.run([os.environ.get("CC", "cc"), "-O2", "-c", source, "-o",
+                        self.root / "a.c.o"], check=True)
+        subprocess.run(["ar", "rc", self.root / "a.a", self.root / "a.c.o"], check=True)
         return self.root / "a.a"
+
+
+class PrefetchTest(ArchiveTest):
+    """A function that only prefetches, as it is and made part of its caller."""
+    CODE = """enum source { BNI_FROM_MEMORY = 1 };
+    static inline %s void ask(const char *p) { __builtin_prefetch(p + 8192, 0, 2); }
+    static inline __attribute__((always_inline)) int add(const char *p, int source)
+    {
+        int sum = 0;
+        for (int i = 0; i < 4096; i += 64) {
+            if (source == BNI_FROM_MEMORY) ask(p + i);
+            sum += p[i];
+        }
+        return sum;
+    }
+    int f(const char *p) { return add(p, BNI_FROM_MEMORY); }
+    """
+
+    def check(self, code):
+        return run_script("check_prefetch.py", self.archive(code), self.root)
+
+    def test_prefetches_that_are_there_are_allowed(self):
+        result = self.check(self.CODE % "__attribute__((always_inline))")
+        self.assertEqual(result.returncode, 0, result.stdout)
+
+    def test_prefetches_that_are_gone_are_named(self):
+        result = self.check(self.CODE.replace("__builtin_prefetch(p + 8192, 0, 2);", "")
+                            % "")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("a.c: 0 prefetches in the object code, expected one for each of 1",
+                      result.stdout)
+
+    def test_an_archive_without_kernels_is_refused(self):
+        self.assertNotEqual(self.check("int f;\n").returncode, 0)
+
+
+class NameTest(ArchiveTest):
 
     def test_a_call_of_abort_is_refused(self):
         archive = self.archive("void abort(void);\nvoid f(void) { abort(); }\n")
         result = run_script("check_names.py", archive)
         self.assertEqual(result.returncode, 1)
-        self.assertIn("a.o: refers to abort, which ends or copies the process",
+        self.assertIn("a.c.o: refers to abort, which ends or copies the process",
                       result.stdout)
 
     def test_assert_is_allowed_in_debug_builds_only(self):
