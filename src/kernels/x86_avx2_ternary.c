@@ -46,44 +46,57 @@ ALWAYS_INLINE __m256i in_register(__m256i v)
     return v;
 }
 
-/*
- * Adds to sums[r][i] the products of the blocks [block, block_end), of which there are
- * at most BLOCKS_PER_WIDENING, for n_rows rows of codes and n_x of activations.
- */
-ALWAYS_INLINE void add_ternary_blocks(const uint8_t *codes, const int8_t *q,
-                                      size_t n_cols, size_t block, size_t block_end,
-                                      size_t n_rows, size_t n_x, enum bni_source source,
-                                      __m256i sums[MAX_TILE_ROWS][MAX_TILE_X])
+/* Adds the products of one block, for n_rows rows of codes and n_x of activations. */
+ALWAYS_INLINE void add_block(const uint8_t *codes, const int8_t *q, size_t n_cols,
+                             size_t n_rows, size_t n_x,
+                             __m256i narrow[MAX_TILE_ROWS][MAX_TILE_X])
 {
     const __m256i low_bits = _mm256_set1_epi8(3);
+    __m256i packed[MAX_TILE_ROWS];
+    for (size_t r = 0; r < n_rows; r++)
+        packed[r] = _mm256_loadu_si256((const __m256i *)(codes + r * (n_cols / 4)));
+
+        /* The last quarter of a block is in the lowest bits: begin with it. */
+#pragma GCC unroll 4
+    for (size_t quarter = 4; quarter-- > 0;) {
+        for (size_t r = 0; r < n_rows; r++) {
+            const __m256i c = _mm256_and_si256(packed[r], low_bits);
+            for (size_t i = 0; i < n_x; i++) {
+                const __m256i x = _mm256_loadu_si256(
+                    (const __m256i *)(q + i * n_cols + quarter * 32));
+                narrow[r][i] = add_now(narrow[r][i], _mm256_maddubs_epi16(c, x));
+            }
+            packed[r] = _mm256_srli_epi16(packed[r], 2);
+        }
+    }
+}
+
+/*
+ * Adds to sums[r][i] the products of the next n_blocks blocks, at most
+ * BLOCKS_PER_WIDENING, for n_rows rows of codes and n_x of activations. Of one row from
+ * memory a cache line, two blocks, is asked for at a time.
+ */
+ALWAYS_INLINE void add_ternary_blocks(const uint8_t *codes, const int8_t *q,
+                                      size_t n_cols, size_t n_blocks, size_t n_rows,
+                                      size_t n_x, enum bni_source source,
+                                      __m256i sums[MAX_TILE_ROWS][MAX_TILE_X])
+{
     __m256i narrow[MAX_TILE_ROWS][MAX_TILE_X];
     for (size_t r = 0; r < n_rows; r++)
         for (size_t i = 0; i < n_x; i++) narrow[r][i] = _mm256_setzero_si256();
 
-    for (; block < block_end; block++) {
-        __m256i packed[MAX_TILE_ROWS];
-        for (size_t r = 0; r < n_rows; r++) {
-            const uint8_t *from =
-                codes + r * (n_cols / 4) + block * BNI_TERNARY_BLOCK_BYTES;
-            packed[r] = _mm256_loadu_si256((const __m256i *)from);
-            if (source == BNI_FROM_MEMORY && block % 2 == 0) bni_prefetch_ahead(from);
-        }
-
-        /* The last quarter of a block is in the lowest bits: begin with it. */
-#pragma GCC unroll 4
-        for (size_t quarter = 4; quarter-- > 0;) {
-            const int8_t *q_quarter = q + block * BNI_TERNARY_BLOCK + quarter * 32;
-            for (size_t r = 0; r < n_rows; r++) {
-                const __m256i c = _mm256_and_si256(packed[r], low_bits);
-                for (size_t i = 0; i < n_x; i++) {
-                    const __m256i x =
-                        _mm256_loadu_si256((const __m256i *)(q_quarter + i * n_cols));
-                    narrow[r][i] = add_now(narrow[r][i], _mm256_maddubs_epi16(c, x));
-                }
-                packed[r] = _mm256_srli_epi16(packed[r], 2);
-            }
-        }
+    size_t block = 0;
+    for (; source == BNI_FROM_MEMORY && n_blocks - block >= 2; block += 2) {
+        const uint8_t *from = codes + block * BNI_TERNARY_BLOCK_BYTES;
+        const int8_t *x = q + block * BNI_TERNARY_BLOCK;
+        bni_prefetch_ahead(from);
+        add_block(from, x, n_cols, n_rows, n_x, narrow);
+        add_block(from + BNI_TERNARY_BLOCK_BYTES, x + BNI_TERNARY_BLOCK, n_cols, n_rows,
+                  n_x, narrow);
     }
+    for (; block < n_blocks; block++)
+        add_block(codes + block * BNI_TERNARY_BLOCK_BYTES,
+                  q + block * BNI_TERNARY_BLOCK, n_cols, n_rows, n_x, narrow);
 
     const __m256i ones = _mm256_set1_epi16(1);
     for (size_t r = 0; r < n_rows; r++)
@@ -108,8 +121,10 @@ ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m, s
 #pragma GCC unroll 4
     for (size_t r = 0; r < n_rows; r += at_once) {
         for (size_t block = 0; block < n_blocks; block += BLOCKS_PER_WIDENING)
-            add_ternary_blocks(codes + r * (args->n_cols / 4), q, args->n_cols, block,
-                               bni_size_min(block + BLOCKS_PER_WIDENING, n_blocks),
+            add_ternary_blocks(codes + r * (args->n_cols / 4) +
+                                   block * BNI_TERNARY_BLOCK_BYTES,
+                               q + block * BNI_TERNARY_BLOCK, args->n_cols,
+                               bni_size_min(BLOCKS_PER_WIDENING, n_blocks - block),
                                at_once, n_x, source, sums + r);
     }
 
