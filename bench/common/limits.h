@@ -10,7 +10,6 @@
 #define BENCH_COMMON_LIMITS_H
 
 #include <jansson.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -31,12 +30,18 @@ struct bench_limits {
     struct bench_peak fused;   /* floats */
 };
 
-/*
- * Fills all but n_threads, which says with how many. The peaks are of the instructions
- * that the kernels of `table` use, or of the best that the CPU has.
- */
-void bench_measure_limits(struct bench_limits *limits, const char *table,
-                          bool is_quick);
+/* The limits that bind most, measured beside some work with one number of threads; 0:
+ * not measured. */
+struct bench_sample {
+    double memory_gb_s;
+    double integer_g_per_s;
+};
+
+/* The limits as they were beside the work: what a shared machine can do changes from
+ * one second to the next, and a share tells more than the neighbours' load if both of
+ * its parts are of the same second. */
+struct bench_limits bench_limits_beside(const struct bench_limits *limits, size_t team,
+                                        const struct bench_sample *sample);
 
 /* What some work takes at least, whoever does it. */
 struct bench_work {

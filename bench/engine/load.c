@@ -83,13 +83,27 @@ struct bench_timing bench_generate(bitnet_engine *engine, uint32_t n_vocab,
     return timing;
 }
 
+/* Where the limits are measured beside requests, while the engine has none. */
+struct beside {
+    struct bench_meter *meter; /* NULL: not wanted */
+    size_t team;
+    struct bench_samples samples;
+};
+
+static void sample(struct beside *beside)
+{
+    if (beside->meter != NULL)
+        bench_samples_add(&beside->samples, beside->meter, beside->team);
+}
+
 /* Reads a prompt some times and returns tokens per second, of the median time. */
 static double prefill_rate(bitnet_engine *engine, uint32_t n_vocab, size_t n_tokens,
-                           size_t n_rounds)
+                           size_t n_rounds, struct beside *beside)
 {
     uint64_t first_ns[MAX_ROUNDS];
     for (size_t i = 0; i < n_rounds; i++) {
         const struct bench_request request = {n_tokens, 1, n_tokens + i, true, 0};
+        sample(beside);
         first_ns[i] = bench_generate(engine, n_vocab, &request, NULL).first_ns;
     }
     return (double)n_tokens * 1e9 / (double)bench_percentile(first_ns, n_rounds, 0.5);
@@ -102,14 +116,16 @@ static double prefill_rate(bitnet_engine *engine, uint32_t n_vocab, size_t n_tok
  * have all processors, finds tokens waiting and takes them in no time.
  */
 static double decode_rate(bitnet_engine *engine, uint32_t n_vocab, size_t n_tokens,
-                          size_t n_rounds)
+                          size_t n_rounds, struct beside *beside)
 {
     uint64_t first_ns[MAX_ROUNDS];
     uint64_t all_ns[MAX_ROUNDS];
     for (size_t i = 0; i < n_rounds; i++) {
         const struct bench_request first = {N_PROMPT, 1, i, true, 0};
         const struct bench_request all = {N_PROMPT, n_tokens, i, true, 0};
+        sample(beside);
         first_ns[i] = bench_generate(engine, n_vocab, &first, NULL).first_ns;
+        sample(beside);
         const struct bench_timing timing = bench_generate(engine, n_vocab, &all, NULL);
         all_ns[i] = timing.first_ns + timing.rest_ns;
     }
@@ -127,20 +143,24 @@ static size_t least(size_t a, size_t b)
 
 void bench_one_caller(bitnet_engine *engine, const bitnet_model_info *info,
                       const struct bench_effort *effort, const unsigned *n_threads,
-                      struct bench_model *model)
+                      struct bench_meter *meter, struct bench_model *model)
 {
     const size_t most = info->n_ctx_train - 1;
     const size_t n_rounds = effort->n_rounds;
     model->short_prompt.n_tokens = least(N_SHORT, most);
     model->long_prompt.n_tokens = least(N_LONG, most);
     for (size_t team = 0; team < BENCH_N_TEAMS; team++) {
+        struct beside beside = {meter, team, {0}};
         check(bitnet_thread_manager_set_compute_threads(n_threads[team]));
         model->short_prompt.tokens_per_s[team] =
-            prefill_rate(engine, info->n_vocab, model->short_prompt.n_tokens, n_rounds);
+            prefill_rate(engine, info->n_vocab, model->short_prompt.n_tokens, n_rounds,
+                         &beside);
         model->long_prompt.tokens_per_s[team] =
-            prefill_rate(engine, info->n_vocab, model->long_prompt.n_tokens, n_rounds);
+            prefill_rate(engine, info->n_vocab, model->long_prompt.n_tokens, n_rounds,
+                         &beside);
         model->decode_tokens_per_s[team] =
-            decode_rate(engine, info->n_vocab, effort->n_decoded, n_rounds);
+            decode_rate(engine, info->n_vocab, effort->n_decoded, n_rounds, &beside);
+        model->beside[team] = bench_samples_median(&beside.samples);
     }
     check(bitnet_thread_manager_set_compute_threads(0));
     model->has_one_caller = true;
@@ -323,8 +343,10 @@ void bench_disturbance(bitnet_engine *engine, const bitnet_model_info *info,
     const size_t most = info->n_ctx_train - 1;
     const size_t n_step = least(N_SHORT, most);
     model->n_disturbing_tokens = least(N_DISTURBING, most);
-    model->step_ms = (double)n_step * 1e3 /
-                     prefill_rate(engine, info->n_vocab, n_step, effort->n_rounds);
+    struct beside none = {0};
+    model->step_ms =
+        (double)n_step * 1e3 /
+        prefill_rate(engine, info->n_vocab, n_step, effort->n_rounds, &none);
     model->quiet = look_for_a_while(engine, info, effort->disturbance_ms / 4, 0);
     model->disturbed = look_for_a_while(engine, info, effort->disturbance_ms,
                                         model->n_disturbing_tokens);

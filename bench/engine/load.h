@@ -7,6 +7,7 @@
 
 #include <bitnet.h>
 
+#include "common/meter.h"
 #include "results.h"
 
 /* How much of it. */
@@ -40,10 +41,11 @@ struct bench_timing bench_generate(bitnet_engine *engine, uint32_t n_vocab,
                                    const struct bench_request *request,
                                    uint64_t *between_ns);
 
-/* Fills has_one_caller and what belongs to it, for each number of threads. */
+/* Fills has_one_caller and what belongs to it, for each number of threads, and the limits
+ * between the requests. */
 void bench_one_caller(bitnet_engine *engine, const bitnet_model_info *info,
                       const struct bench_effort *effort, const unsigned *n_threads,
-                      struct bench_model *model);
+                      struct bench_meter *meter, struct bench_model *model);
 
 /* Fills row `row` of what several callers get. */
 void bench_many_callers(bitnet_engine *engine, const bitnet_model_info *info,

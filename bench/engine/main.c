@@ -26,6 +26,7 @@
 #include <bitnet.h>
 
 #include "common/machine.h"
+#include "common/meter.h"
 #include "common/model_file.h"
 #include "common/report.h"
 #include "kernels/kernels.h"
@@ -177,8 +178,8 @@ static void measure_opening(struct bench_model *out, bitnet_model **model,
 
 static void measure_model(const struct options *options,
                           const struct bench_effort *effort,
-                          const struct bench_limits *limits, struct bench_model *out,
-                          struct progress *progress)
+                          const struct bench_limits *limits, struct bench_meter *meter,
+                          struct bench_model *out, struct progress *progress)
 {
     bitnet_model *model;
     bitnet_engine *engine;
@@ -187,7 +188,7 @@ static void measure_model(const struct options *options,
     measure_opening(out, &model, &engine, &info);
     if (options->has_part[ONE_CALLER]) {
         step(progress, out->id, "one caller");
-        bench_one_caller(engine, &info, effort, limits->n_threads, out);
+        bench_one_caller(engine, &info, effort, limits->n_threads, meter, out);
     }
     for (size_t row = 0; options->has_part[CALLERS] && row < BENCH_N_CALLERS; row++) {
         char words[32];
@@ -237,11 +238,12 @@ static void measure_all(const struct options *options, struct bench_results *res
         if (results->models[i].skipped == NULL) progress.n_all += n_steps_of(options);
     }
     bench_run_begin(&results->run, options->is_quick);
-    struct bench_limits *limits = &results->limits;
-    limits->n_threads[0] = 1;
-    limits->n_threads[1] = bitnet_thread_manager_get_compute_threads();
+    const unsigned n_threads[BENCH_N_TEAMS] = {
+        1, bitnet_thread_manager_get_compute_threads()};
+    struct bench_meter *meter =
+        bench_meter_create(n_threads, kernels_name(), options->is_quick);
     step(&progress, "this machine", "limits");
-    bench_measure_limits(limits, kernels_name(), options->is_quick);
+    bench_meter_limits(meter, &results->limits);
     for (size_t i = 0; i < results->n_models; i++) {
         struct bench_model *model = &results->models[i];
         struct bench_effort effort =
@@ -250,8 +252,9 @@ static void measure_all(const struct options *options, struct bench_results *res
         if (options->n_tokens > 0)
             effort.n_decoded = effort.n_caller_tokens = options->n_tokens;
         if (model->skipped == NULL)
-            measure_model(options, &effort, limits, model, &progress);
+            measure_model(options, &effort, &results->limits, meter, model, &progress);
     }
+    bench_meter_destroy(meter);
     bench_show_progress(progress.n_all, progress.n_all, "done");
     bench_run_end(&results->run);
 }

@@ -14,14 +14,18 @@ const unsigned bench_callers[BENCH_N_CALLERS] = {1, 2, 4, 8, 16, 32};
 double bench_prefill_limit(const struct bench_limits *limits,
                            const struct bench_model *model, size_t team)
 {
-    return limits->integer.g_per_s[team] * 1e9 / (double)model->macs_per_token;
+    const struct bench_limits beside =
+        bench_limits_beside(limits, team, &model->beside[team]);
+    return beside.integer.g_per_s[team] * 1e9 / (double)model->macs_per_token;
 }
 
 double bench_decode_limit(const struct bench_limits *limits,
                           const struct bench_model *model, size_t team)
 {
     if (model->n_bytes < cached_bytes) return 0;
-    return limits->memory.g_per_s[team] * 1e9 / (double)model->n_token_bytes;
+    const struct bench_limits beside =
+        bench_limits_beside(limits, team, &model->beside[team]);
+    return beside.memory.g_per_s[team] * 1e9 / (double)model->n_token_bytes;
 }
 
 double bench_gain(const struct bench_model *model, size_t row)

@@ -53,6 +53,7 @@ struct bench_model {
     bool has_one_caller;
     struct bench_prefill short_prompt, long_prompt;
     double decode_tokens_per_s[BENCH_N_TEAMS];
+    struct bench_sample beside[BENCH_N_TEAMS]; /* limits of the same seconds */
 
     bool has_callers;
     double callers_tokens_per_s[BENCH_N_CALLERS];

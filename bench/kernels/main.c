@@ -7,8 +7,9 @@
  *
  * Measures every operation of operations.c with one thread and with all that compute,
  * then, given a model, a token and a part of a prompt after contexts of up to 4096
- * tokens. Every figure stands beside the limit that binds it, measured in the same run:
- * how fast memory or the first-level cache is read, or the peak of the instructions. For
+ * tokens. Every figure stands beside the limit that binds it, measured in the same run,
+ * for what comes from memory in the same second: how fast memory or the first-level cache
+ * is read, or the peak of the instructions. For
  * a table of kernels other than the best (--table, as BITNET_ISA) the peaks are of its
  * own instructions. --svg draws the roofline.
  *
@@ -23,6 +24,7 @@
 
 #include <bitnet.h>
 
+#include "common/meter.h"
 #include "common/model_file.h"
 #include "common/report.h"
 #include "count.h"
@@ -95,22 +97,24 @@ static void measure_all(const struct options *options,
                         const struct bni_kernels *kernels,
                         struct bench_results *results)
 {
-    struct bench_limits *limits = &results->limits;
     results->table = kernels->name;
     results->model_path = options->model_path;
     results->model_skipped =
         bench_provide_model(options->model_path, options->synth_program,
                             options->is_quick);
     bench_run_begin(&results->run, options->is_quick);
-    limits->n_threads[0] = 1;
-    limits->n_threads[1] = bitnet_thread_manager_get_compute_threads();
-    bench_measure_limits(limits, kernels->name, options->is_quick);
+    const unsigned n_threads[BENCH_N_TEAMS] = {
+        1, bitnet_thread_manager_get_compute_threads()};
+    struct bench_meter *meter =
+        bench_meter_create(n_threads, kernels->name, options->is_quick);
+    bench_meter_limits(meter, &results->limits);
     if (!options->has_steps_only)
-        bench_measure_operations(kernels, limits->n_threads, options->is_quick,
+        bench_measure_operations(kernels, n_threads, meter, options->is_quick,
                                  &results->operations);
     if (results->model_skipped == NULL)
-        bench_measure_model(options->model_path, kernels, limits->n_threads,
+        bench_measure_model(options->model_path, kernels, n_threads, meter,
                             options->is_quick, &results->steps);
+    bench_meter_destroy(meter);
     bench_run_end(&results->run);
 }
 

@@ -18,7 +18,9 @@ struct bench_rate bench_rate_of(const struct bench_limits *limits, size_t team,
         .gb_s = n_bytes / s / 1e9,
         .intensity = n / n_bytes,
     };
-    rate.share = bench_least_s(limits, team, work, &rate.limit) / s;
+    const struct bench_limits beside =
+        bench_limits_beside(limits, team, &result->beside[team]);
+    rate.share = bench_least_s(&beside, team, work, &rate.limit) / s;
     return rate;
 }
 

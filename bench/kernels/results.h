@@ -28,6 +28,7 @@ struct bench_result {
     size_t n_context; /* of a step: tokens before these */
     struct bench_work work;
     double s[BENCH_N_TEAMS]; /* 0: not measured with so many threads */
+    struct bench_sample beside[BENCH_N_TEAMS]; /* limits of the same seconds, if any */
 };
 
 struct bench_list {

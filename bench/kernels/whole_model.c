@@ -8,6 +8,9 @@
  * are not read, which would take minutes, but their keys and values are filled in with
  * one number. Pages, kernels and the order of all work are the real ones.
  *
+ * Between the steps the limits are measured, and the median of either is compared: what
+ * a shared machine can do changes while one looks.
+ *
  * A token is measured twice: with logits of the whole head, and in two passes, as a
  * greedy choice needs them. Bytes are those of what is read then: the head, or its copy
  * and the few rows that are computed after all.
@@ -37,7 +40,7 @@ enum {
 static const uint32_t contexts[BENCH_N_CONTEXTS] = {0, 512, 2048, 4096};
 
 /* Of each step there are rounds until the time is over; the median counts. */
-static const uint64_t full_budget_ns = UINT64_C(1000000000);
+static const uint64_t full_budget_ns = UINT64_C(1500000000);
 
 struct machinery {
     bitnet_model *model;
@@ -48,6 +51,7 @@ struct machinery {
     struct bni_forward forward;
     uint32_t *pages;
     struct bni_team *teams[BENCH_N_TEAMS];
+    struct bench_meter *meter;
 };
 
 static void check(bitnet_status status)
@@ -139,16 +143,22 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median_step_s(const struct machinery *m, size_t team, uint32_t n_context,
-                            uint32_t n_tokens, uint64_t budget_ns)
+/* The median time of a step, and beside it what the machine could do. */
+static void measure_step(const struct machinery *m, size_t team, uint32_t n_tokens,
+                         uint64_t budget_ns, struct bench_result *result)
 {
     const uint64_t begin_ns = bench_now_ns();
+    struct bench_samples samples = {0};
     double s[MAX_ROUNDS];
     size_t n = 0;
-    do s[n++] = step_s(m, team, n_context, n_tokens);
-    while (n < MAX_ROUNDS && bench_now_ns() - begin_ns < budget_ns);
+    bench_samples_add(&samples, m->meter, team);
+    do {
+        s[n++] = step_s(m, team, (uint32_t)result->n_context, n_tokens);
+        bench_samples_add(&samples, m->meter, team);
+    } while (n < MAX_ROUNDS && bench_now_ns() - begin_ns < budget_ns);
     qsort(s, n, sizeof(*s), by_value);
-    return s[n / 2];
+    result->s[team] = s[n / 2];
+    result->beside[team] = bench_samples_median(&samples);
 }
 
 /* What a step of `n_tokens` after `n_context` has to read and to compute. */
@@ -183,7 +193,7 @@ static void measure_steps(const struct machinery *m, const char *name,
         for (size_t t = 0; t < BENCH_N_TEAMS; t++) {
             bench_show_progress(i * BENCH_N_TEAMS + t, BENCH_N_CONTEXTS * BENCH_N_TEAMS,
                                 name);
-            result->s[t] = median_step_s(m, t, contexts[i], n_tokens, budget_ns);
+            measure_step(m, t, n_tokens, budget_ns, result);
         }
         result->work = work_of(m, contexts[i], n_tokens);
     }
@@ -191,12 +201,14 @@ static void measure_steps(const struct machinery *m, const char *name,
 }
 
 void bench_measure_model(const char *path, const struct bni_kernels *kernels,
-                         const unsigned n_threads[BENCH_N_TEAMS], bool is_quick,
+                         const unsigned n_threads[BENCH_N_TEAMS],
+                         struct bench_meter *meter, bool is_quick,
                          struct bench_list *list)
 {
     const uint64_t budget_ns = is_quick ? 0 : full_budget_ns;
     struct machinery m;
     open_model(&m, path, kernels, n_threads);
+    m.meter = meter;
     step_s(&m, 0, 0, 1); /* has the file's pages mapped */
     measure_steps(&m, "decode", 1, budget_ns, list);
     choose_passes(&m, true);

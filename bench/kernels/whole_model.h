@@ -8,12 +8,14 @@
 
 #include <stdbool.h>
 
+#include "common/meter.h"
 #include "kernels/kernels.h"
 #include "results.h"
 
 /* Appends the steps of the model in this file. */
 void bench_measure_model(const char *path, const struct bni_kernels *kernels,
-                         const unsigned n_threads[BENCH_N_TEAMS], bool is_quick,
+                         const unsigned n_threads[BENCH_N_TEAMS],
+                         struct bench_meter *meter, bool is_quick,
                          struct bench_list *list);
 
 #endif
