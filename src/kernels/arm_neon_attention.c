@@ -51,8 +51,8 @@ BNI_TILE void score(const struct bni_attention_query *queries, size_t n_queries,
             for (size_t j = 0; j < n_pairs; j++)
                 sums[i][j].low = sums[i][j].high = vdupq_n_f32(0.0f);
         for (size_t d = 0; d < block->head_dim; d++) {
-            bni_ask_for_next(block, block->k, d * BNI_ATTENTION_BLOCK + p, 8 * n_pairs,
-                             type);
+            bni_ask_for_next(block, block->k, p * block->head_dim + d * 8 * n_pairs,
+                             8 * n_pairs, type);
             struct bni_neon_eight keys[MAX_PAIRS];
             for (size_t j = 0; j < n_pairs; j++)
                 keys[j] = load(block->k, d * BNI_ATTENTION_BLOCK + p + 8 * j, type);
@@ -130,7 +130,8 @@ BNI_TILE void add_channels(const struct bni_attention_query *queries, size_t n_q
             sums[i][j].high = vmulq_n_f32(vld1q_f32(acc + 4), corrections[i]);
         }
     for (; p < p_end; p++) {
-        bni_ask_for_next(block, block->v, p * block->head_dim + d, 8 * n_pairs, type);
+        bni_ask_for_next(block, block->v, d * BNI_ATTENTION_BLOCK + p * 8 * n_pairs,
+                         8 * n_pairs, type);
         struct bni_neon_eight values[MAX_PAIRS];
         for (size_t j = 0; j < n_pairs; j++)
             values[j] = load(block->v, p * block->head_dim + d + 8 * j, type);

@@ -32,10 +32,12 @@ static inline float bni_load_stored(const void *from, size_t index,
 }
 
 /*
- * Asks for what the next block has in the place of these values. The blocks of a
- * sequence lie far from each other, and within one the CPU's own prefetcher has to start
- * anew every 4 KB; asked for a whole block at a time, memory would be waited for. So each
- * step of a tile asks for as much as it reads, and of several tiles the first does.
+ * Asks for `n_values` of the next block's keys or values, from number `index` on. The
+ * blocks of a sequence lie far from each other, and within one the CPU's own prefetcher
+ * has to start anew every 4 KB; asked for a whole block at a time, memory would be waited
+ * for. So each step of a tile asks for as much as it reads, but in the order in which the
+ * values lie, not in that of the tile, whose steps leap over lines; `index` is how many
+ * values the steps before it have read. Of several tiles of queries the first asks.
  */
 BNI_TILE void bni_ask_for_next(const struct bni_kv_block *block, const void *from,
                                size_t index, size_t n_values, enum bni_stored type)

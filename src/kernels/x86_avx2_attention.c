@@ -54,7 +54,7 @@ BNI_TILE void score(const struct bni_attention_query *queries, size_t n_queries,
         for (size_t i = 0; i < n_queries; i++)
             for (size_t j = 0; j < n_vectors; j++) sums[i][j] = _mm256_setzero_ps();
         for (size_t d = 0; d < block->head_dim; d++) {
-            bni_ask_for_next(block, block->k, d * BNI_ATTENTION_BLOCK + p,
+            bni_ask_for_next(block, block->k, p * block->head_dim + d * 8 * n_vectors,
                              8 * n_vectors, type);
             __m256 keys[MAX_VECTORS];
             for (size_t j = 0; j < n_vectors; j++)
@@ -127,7 +127,8 @@ BNI_TILE void add_channels(const struct bni_attention_query *queries, size_t n_q
             sums[i][j] = _mm256_mul_ps(_mm256_loadu_ps(queries[i].acc + d + 8 * j),
                                        _mm256_set1_ps(corrections[i]));
     for (; p < p_end; p++) {
-        bni_ask_for_next(block, block->v, p * block->head_dim + d, 8 * n_vectors, type);
+        bni_ask_for_next(block, block->v, d * BNI_ATTENTION_BLOCK + p * 8 * n_vectors,
+                         8 * n_vectors, type);
         __m256 values[MAX_VECTORS];
         for (size_t j = 0; j < n_vectors; j++)
             values[j] = load(block->v, p * block->head_dim + d + 8 * j, type);

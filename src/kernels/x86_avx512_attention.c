@@ -111,8 +111,8 @@ BNI_TILE void add_channels(const struct bni_attention_query *queries, size_t n_q
             sums[i][j] = _mm512_mul_ps(_mm512_loadu_ps(queries[i].acc + d + 16 * j),
                                        _mm512_set1_ps(corrections[i]));
     for (; p < p_end; p++) {
-        bni_ask_for_next(block, block->v, p * block->head_dim + d, 16 * n_vectors,
-                         type);
+        bni_ask_for_next(block, block->v, d * BNI_ATTENTION_BLOCK + p * 16 * n_vectors,
+                         16 * n_vectors, type);
         __m512 values[MAX_VECTORS];
         for (size_t j = 0; j < n_vectors; j++)
             values[j] = load(block->v, p * block->head_dim + d + 16 * j, type);
