@@ -22,14 +22,15 @@
 
 enum { MAX_TILE_ROWS = 4, MAX_TILE_X = 4 };
 
-/* Adds the products of 16 columns, for n_rows rows of codes and n_x of activations. */
-ALWAYS_INLINE void add_sixteen(const int8_t *codes, const int16_t *q, size_t n_cols,
-                               size_t n_rows, size_t n_x,
+/* Adds the products of 16 columns, for n_rows rows of codes, `stride` apart,
+ * and n_x of activations. */
+ALWAYS_INLINE void add_sixteen(const int8_t *codes, const int16_t *q, size_t stride,
+                               size_t n_cols, size_t n_rows, size_t n_x,
                                __m256i sums[MAX_TILE_ROWS][MAX_TILE_X])
 {
     for (size_t r = 0; r < n_rows; r++) {
         const __m256i w = _mm256_cvtepi8_epi16(
-            _mm_loadu_si128((const __m128i *)(codes + r * n_cols)));
+            _mm_loadu_si128((const __m128i *)(codes + r * stride)));
         for (size_t j = 0; j < n_x; j++) {
             const __m256i x = _mm256_loadu_si256((const __m256i *)(q + j * n_cols));
             sums[r][j] = _mm256_add_epi32(sums[r][j], _mm256_madd_epi16(w, x));
@@ -37,12 +38,14 @@ ALWAYS_INLINE void add_sixteen(const int8_t *codes, const int16_t *q, size_t n_c
     }
 }
 
-/* Computes outputs m .. m + n_rows for activations i .. i + n_x. */
-ALWAYS_INLINE void coarse_tile(const struct bni_coarse_args *args, size_t m, size_t i,
-                               size_t n_rows, size_t n_x, enum bni_source source)
+/* Computes the n_rows outputs m, m + step, ... for activations i .. i + n_x. */
+ALWAYS_INLINE void coarse_tile(const struct bni_coarse_args *args, size_t m,
+                               size_t step, size_t i, size_t n_rows, size_t n_x,
+                               enum bni_source source)
 {
     const size_t n_cols = args->n_cols;
     const int8_t *codes = args->codes + m * n_cols;
+    const size_t stride = step * n_cols;
     const int16_t *q = args->q + i * n_cols;
     __m256i sums[MAX_TILE_ROWS][MAX_TILE_X];
     for (size_t r = 0; r < n_rows; r++)
@@ -51,20 +54,20 @@ ALWAYS_INLINE void coarse_tile(const struct bni_coarse_args *args, size_t m, siz
     size_t k = 0;
     for (; n_cols - k >= BNI_LINE_BYTES; k += BNI_LINE_BYTES) {
         for (size_t r = 0; r < n_rows && source == BNI_FROM_MEMORY; r++)
-            bni_prefetch_ahead(codes + r * n_cols + k);
+            bni_prefetch_ahead(codes + r * stride + k);
 #pragma GCC unroll 4
         for (size_t in_line = 0; in_line < BNI_LINE_BYTES; in_line += 16)
-            add_sixteen(codes + k + in_line, q + k + in_line, n_cols, n_rows, n_x,
-                        sums);
+            add_sixteen(codes + k + in_line, q + k + in_line, stride, n_cols, n_rows,
+                        n_x, sums);
     }
     for (; k < n_cols; k += 16)
-        add_sixteen(codes + k, q + k, n_cols, n_rows, n_x, sums);
+        add_sixteen(codes + k, q + k, stride, n_cols, n_rows, n_x, sums);
 
     for (size_t r = 0; r < n_rows; r++)
         for (size_t j = 0; j < n_x; j++)
-            args->out[(i + j) * args->out_stride + m + r] =
+            args->out[(i + j) * args->out_stride + m + r * step] =
                 (float)bni_avx2_sum_of_int32(sums[r][j]) *
-                (args->scales[m + r] * args->steps[i + j]);
+                (args->scales[m + r * step] * args->steps[i + j]);
 }
 
 enum { COARSE_ROWS = 2, COARSE_ROWS_1 = 4 };
