@@ -53,7 +53,7 @@ ALWAYS_INLINE void coarse_tile(const struct bni_coarse_args *args, size_t m,
 
     size_t k = 0;
     for (; n_cols - k >= BNI_LINE_BYTES; k += BNI_LINE_BYTES) {
-        for (size_t r = 0; r < n_rows && source == BNI_FROM_MEMORY; r++)
+        for (size_t r = 0; r < n_rows && source != BNI_FROM_CACHE; r++)
             bni_prefetch_ahead(codes + r * stride + k);
 #pragma GCC unroll 4
         for (size_t in_line = 0; in_line < BNI_LINE_BYTES; in_line += 16)

@@ -46,15 +46,16 @@ ALWAYS_INLINE __m256i in_register(__m256i v)
     return v;
 }
 
-/* Adds the products of one block, for n_rows rows of codes and n_x of activations. */
-ALWAYS_INLINE void add_block(const uint8_t *codes, const int8_t *q, size_t n_cols,
-                             size_t n_rows, size_t n_x,
+/* Adds the products of one block, for n_rows rows of codes, `stride` bytes apart, and n_x
+ * of activations. */
+ALWAYS_INLINE void add_block(const uint8_t *codes, const int8_t *q, size_t stride,
+                             size_t n_cols, size_t n_rows, size_t n_x,
                              __m256i narrow[MAX_TILE_ROWS][MAX_TILE_X])
 {
     const __m256i low_bits = _mm256_set1_epi8(3);
     __m256i packed[MAX_TILE_ROWS];
     for (size_t r = 0; r < n_rows; r++)
-        packed[r] = _mm256_loadu_si256((const __m256i *)(codes + r * (n_cols / 4)));
+        packed[r] = _mm256_loadu_si256((const __m256i *)(codes + r * stride));
 
         /* The last quarter of a block is in the lowest bits: begin with it. */
 #pragma GCC unroll 4
@@ -73,12 +74,12 @@ ALWAYS_INLINE void add_block(const uint8_t *codes, const int8_t *q, size_t n_col
 
 /*
  * Adds to sums[r][i] the products of the next n_blocks blocks, at most
- * BLOCKS_PER_WIDENING, for n_rows rows of codes and n_x of activations. Of one row from
- * memory a cache line, two blocks, is asked for at a time.
+ * BLOCKS_PER_WIDENING, for n_rows rows of codes, `stride` bytes apart, and n_x of
+ * activations. From memory a cache line of each, two blocks, is asked for at a time.
  */
 ALWAYS_INLINE void add_ternary_blocks(const uint8_t *codes, const int8_t *q,
-                                      size_t n_cols, size_t n_blocks, size_t n_rows,
-                                      size_t n_x, enum bni_source source,
+                                      size_t stride, size_t n_cols, size_t n_blocks,
+                                      size_t n_rows, size_t n_x, enum bni_source source,
                                       __m256i sums[MAX_TILE_ROWS][MAX_TILE_X])
 {
     __m256i narrow[MAX_TILE_ROWS][MAX_TILE_X];
@@ -86,17 +87,17 @@ ALWAYS_INLINE void add_ternary_blocks(const uint8_t *codes, const int8_t *q,
         for (size_t i = 0; i < n_x; i++) narrow[r][i] = _mm256_setzero_si256();
 
     size_t block = 0;
-    for (; source == BNI_FROM_MEMORY && n_blocks - block >= 2; block += 2) {
+    for (; source != BNI_FROM_CACHE && n_blocks - block >= 2; block += 2) {
         const uint8_t *from = codes + block * BNI_TERNARY_BLOCK_BYTES;
         const int8_t *x = q + block * BNI_TERNARY_BLOCK;
-        bni_prefetch_ahead(from);
-        add_block(from, x, n_cols, n_rows, n_x, narrow);
-        add_block(from + BNI_TERNARY_BLOCK_BYTES, x + BNI_TERNARY_BLOCK, n_cols, n_rows,
-                  n_x, narrow);
+        for (size_t r = 0; r < n_rows; r++) bni_prefetch_ahead(from + r * stride);
+        add_block(from, x, stride, n_cols, n_rows, n_x, narrow);
+        add_block(from + BNI_TERNARY_BLOCK_BYTES, x + BNI_TERNARY_BLOCK, stride, n_cols,
+                  n_rows, n_x, narrow);
     }
     for (; block < n_blocks; block++)
         add_block(codes + block * BNI_TERNARY_BLOCK_BYTES,
-                  q + block * BNI_TERNARY_BLOCK, n_cols, n_rows, n_x, narrow);
+                  q + block * BNI_TERNARY_BLOCK, stride, n_cols, n_rows, n_x, narrow);
 
     const __m256i ones = _mm256_set1_epi16(1);
     for (size_t r = 0; r < n_rows; r++)
@@ -105,11 +106,14 @@ ALWAYS_INLINE void add_ternary_blocks(const uint8_t *codes, const int8_t *q,
                 _mm256_add_epi32(sums[r][i], _mm256_madd_epi16(narrow[r][i], ones));
 }
 
-/* From memory one row at a time, though up to four have their ends in common. */
-ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m, size_t i,
-                                size_t n_rows, size_t n_x, enum bni_source source)
+/* From memory one row at a time, though up to four have their ends in common, or one of
+ * each stream. */
+ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m,
+                                size_t step, size_t i, size_t n_rows, size_t n_x,
+                                enum bni_source source)
 {
     const size_t at_once = source == BNI_FROM_MEMORY ? 1 : n_rows;
+    const size_t stride = step * (args->n_cols / 4);
     const uint8_t *codes = args->codes + m * (args->n_cols / 4);
     const int8_t *q = args->q + i * args->n_cols;
     const size_t n_blocks = args->n_cols / BNI_TERNARY_BLOCK;
@@ -121,9 +125,8 @@ ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m, s
 #pragma GCC unroll 4
     for (size_t r = 0; r < n_rows; r += at_once) {
         for (size_t block = 0; block < n_blocks; block += BLOCKS_PER_WIDENING)
-            add_ternary_blocks(codes + r * (args->n_cols / 4) +
-                                   block * BNI_TERNARY_BLOCK_BYTES,
-                               q + block * BNI_TERNARY_BLOCK, args->n_cols,
+            add_ternary_blocks(codes + r * stride + block * BNI_TERNARY_BLOCK_BYTES,
+                               q + block * BNI_TERNARY_BLOCK, stride, args->n_cols,
                                bni_size_min(BLOCKS_PER_WIDENING, n_blocks - block),
                                at_once, n_x, source, sums + r);
     }
@@ -138,7 +141,7 @@ ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m, s
                               sum, _mm_loadu_si128((const __m128i *)(args->q_sum + i)),
                               _mm_loadu_ps(args->x_scale + i), args->w_scale));
             for (size_t j = 0; j < 4; j++)
-                args->out[(i + j) * args->out_stride + m + r] = y[j];
+                args->out[(i + j) * args->out_stride + m + r * step] = y[j];
         }
     } else if (n_x == 1 && n_rows == 4) {
         const __m128i sum =
@@ -150,7 +153,8 @@ ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m, s
     } else {
         for (size_t r = 0; r < n_rows; r++)
             for (size_t j = 0; j < n_x; j++)
-                bni_ternary_end(args, m + r, i + j, bni_avx2_sum_of_int32(sums[r][j]));
+                bni_ternary_end(args, m + r * step, i + j,
+                                bni_avx2_sum_of_int32(sums[r][j]));
     }
 }
 

@@ -40,10 +40,12 @@ enum { BLOCKS_PER_WIDENING = 32 };
 _Static_assert(BLOCKS_PER_WIDENING * 2 * 2 * 2 * 127 <= INT16_MAX,
                "int16 sums overflow");
 
-/* Adds to sums[r][j] the products of at most so many blocks. */
+/* Adds to sums[r][j] the products of at most so many blocks; rows are `stride` bytes
+ * apart. */
 ALWAYS_INLINE void add_ternary_blocks(const uint8_t *codes, const int8_t *q,
-                                      size_t n_cols, size_t block, size_t block_end,
-                                      size_t n_rows, size_t n_x, enum bni_source source,
+                                      size_t stride, size_t n_cols, size_t block,
+                                      size_t block_end, size_t n_rows, size_t n_x,
+                                      enum bni_source source,
                                       __m512i sums[MAX_TILE_ROWS][MAX_TILE_X])
 {
     __m512i narrow[MAX_TILE_ROWS][MAX_TILE_X];
@@ -52,9 +54,8 @@ ALWAYS_INLINE void add_ternary_blocks(const uint8_t *codes, const int8_t *q,
 
     for (; block < block_end; block++) {
         for (size_t r = 0; r < n_rows; r++) {
-            const uint8_t *from =
-                codes + r * (n_cols / 4) + block * BNI_TERNARY_BLOCK_BYTES;
-            if (source == BNI_FROM_MEMORY && block % 2 == 0) bni_prefetch_ahead(from);
+            const uint8_t *from = codes + r * stride + block * BNI_TERNARY_BLOCK_BYTES;
+            if (source != BNI_FROM_CACHE && block % 2 == 0) bni_prefetch_ahead(from);
             const struct bni_avx512_codes c = bni_avx512_unpack(from);
             for (size_t j = 0; j < n_x; j++) {
                 const int8_t *x = q + j * n_cols + block * BNI_TERNARY_BLOCK;
@@ -74,8 +75,9 @@ ALWAYS_INLINE void add_ternary_blocks(const uint8_t *codes, const int8_t *q,
                 _mm512_add_epi32(sums[r][j], _mm512_madd_epi16(narrow[r][j], ones));
 }
 
-ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m, size_t i,
-                                size_t n_rows, size_t n_x, enum bni_source source)
+ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m,
+                                size_t step, size_t i, size_t n_rows, size_t n_x,
+                                enum bni_source source)
 {
     const uint8_t *codes = args->codes + m * (args->n_cols / 4);
     const int8_t *q = args->q + i * args->n_cols;
@@ -85,12 +87,13 @@ ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m, s
     for (size_t r = 0; r < n_rows; r++)
         for (size_t j = 0; j < n_x; j++) sums[r][j] = _mm512_setzero_si512();
     for (size_t block = 0; block < n_blocks; block += BLOCKS_PER_WIDENING)
-        add_ternary_blocks(codes, q, args->n_cols, block,
+        add_ternary_blocks(codes, q, step * (args->n_cols / 4), args->n_cols, block,
                            bni_size_min(block + BLOCKS_PER_WIDENING, n_blocks), n_rows,
                            n_x, source, sums);
     for (size_t r = 0; r < n_rows; r++)
         for (size_t j = 0; j < n_x; j++)
-            bni_ternary_end(args, m + r, i + j, bni_avx512_sum_of_int32(sums[r][j]));
+            bni_ternary_end(args, m + r * step, i + j,
+                            bni_avx512_sum_of_int32(sums[r][j]));
 }
 
 /* What x86_ternary_strips.h asks for. */

@@ -46,7 +46,7 @@ ALWAYS_INLINE void coarse_tile(const struct bni_coarse_args *args, size_t m,
 
     size_t k = 0;
     for (; n_cols - k >= BNI_LINE_BYTES; k += BNI_LINE_BYTES) {
-        for (size_t r = 0; r < n_rows && source == BNI_FROM_MEMORY; r++)
+        for (size_t r = 0; r < n_rows && source != BNI_FROM_CACHE; r++)
             bni_prefetch_ahead(codes + r * stride + k);
         add_thirty_two(codes + k, q + k, stride, n_cols, n_rows, n_x, sums);
         add_thirty_two(codes + k + 32, q + k + 32, stride, n_cols, n_rows, n_x, sums);

@@ -19,11 +19,12 @@
 
 enum { MAX_TILE_ROWS = 8, MAX_TILE_X = 4 };
 
-ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m, size_t i,
-                                size_t n_rows, size_t n_x, enum bni_source source)
+ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m,
+                                size_t step, size_t i, size_t n_rows, size_t n_x,
+                                enum bni_source source)
 {
-    const size_t row_bytes = args->n_cols / 4;
-    const uint8_t *codes = args->codes + m * row_bytes;
+    const size_t stride = step * (args->n_cols / 4);
+    const uint8_t *codes = args->codes + m * (args->n_cols / 4);
     const int8_t *q = args->q + i * args->n_cols;
     /* With several rows there are sums enough, and not so many registers. */
     const size_t n_chains = n_rows == 1 ? 2 : 1;
@@ -40,9 +41,8 @@ ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m, s
                 x[half][j] = _mm512_loadu_si512(q + j * args->n_cols +
                                                 block * BNI_TERNARY_BLOCK + half * 64);
         for (size_t r = 0; r < n_rows; r++) {
-            const uint8_t *from =
-                codes + r * row_bytes + block * BNI_TERNARY_BLOCK_BYTES;
-            if (source == BNI_FROM_MEMORY && block % 2 == 0) bni_prefetch_ahead(from);
+            const uint8_t *from = codes + r * stride + block * BNI_TERNARY_BLOCK_BYTES;
+            if (source != BNI_FROM_CACHE && block % 2 == 0) bni_prefetch_ahead(from);
             const struct bni_avx512_codes c = bni_avx512_unpack(from);
             for (size_t half = 0; half < 2; half++) {
                 const size_t chain = half % n_chains;
@@ -57,7 +57,7 @@ ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m, s
         for (size_t j = 0; j < n_x; j++) {
             __m512i sum = sums[0][r][j];
             if (n_chains == 2) sum = _mm512_add_epi32(sum, sums[1][r][j]);
-            bni_ternary_end(args, m + r, i + j, bni_avx512_sum_of_int32(sum));
+            bni_ternary_end(args, m + r * step, i + j, bni_avx512_sum_of_int32(sum));
         }
 }
 

@@ -20,11 +20,12 @@
 
 enum { MAX_TILE_ROWS = 4, MAX_TILE_X = 4, MAX_CHAINS = 4 };
 
-ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m, size_t i,
-                                size_t n_rows, size_t n_x, enum bni_source source)
+ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m,
+                                size_t step, size_t i, size_t n_rows, size_t n_x,
+                                enum bni_source source)
 {
-    const size_t row_bytes = args->n_cols / 4;
-    const uint8_t *codes = args->codes + m * row_bytes;
+    const size_t stride = step * (args->n_cols / 4);
+    const uint8_t *codes = args->codes + m * (args->n_cols / 4);
     const int8_t *q = args->q + i * args->n_cols;
     const __m256i low_bits = _mm256_set1_epi8(3);
     const size_t n_chains = n_rows * n_x == 1 ? 4 : n_rows * n_x <= 4 ? 2 : 1;
@@ -37,10 +38,9 @@ ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m, s
     for (size_t block = 0; block < args->n_cols / BNI_TERNARY_BLOCK; block++) {
         __m256i packed[MAX_TILE_ROWS];
         for (size_t r = 0; r < n_rows; r++) {
-            const uint8_t *from =
-                codes + r * row_bytes + block * BNI_TERNARY_BLOCK_BYTES;
+            const uint8_t *from = codes + r * stride + block * BNI_TERNARY_BLOCK_BYTES;
             packed[r] = _mm256_loadu_si256((const __m256i *)from);
-            if (source == BNI_FROM_MEMORY && block % 2 == 0) bni_prefetch_ahead(from);
+            if (source != BNI_FROM_CACHE && block % 2 == 0) bni_prefetch_ahead(from);
         }
         /* The last quarter of a block is in the lowest bits: begin with it. */
 #pragma GCC unroll 4
@@ -65,7 +65,7 @@ ALWAYS_INLINE void ternary_tile(const struct bni_ternary_args *args, size_t m, s
             __m256i sum = sums[0][r][j];
             for (size_t chain = 1; chain < n_chains; chain++)
                 sum = _mm256_add_epi32(sum, sums[chain][r][j]);
-            bni_ternary_end(args, m + r, i + j, bni_avx2_sum_of_int32(sum));
+            bni_ternary_end(args, m + r * step, i + j, bni_avx2_sum_of_int32(sum));
         }
 }
 
