@@ -5,7 +5,7 @@
 A prefetch has no effect that a compiler must keep, and no test of results notices when
 it is gone: products from memory only become slower by a third. So this counts them in
 the object code: at least one for each call in a kernel's source, and in the headers
-with the order of its tiles, that says BNI_FROM_MEMORY.
+with the order of its tiles, that says BNI_FROM_MEMORY or BNI_IN_STREAMS.
 
     check_prefetch.py libbitnet.a src/kernels
 """
@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 
-FROM_MEMORY = re.compile(r", BNI_FROM_MEMORY\)")
+FROM_MEMORY = re.compile(r", BNI_(?:FROM_MEMORY|IN_STREAMS)\)")
 INCLUDED = re.compile(r'#include "kernels/(\w+_(?:panels|strips)\.h)"')
 PREFETCH = re.compile(r"\t(?:prefetch\w*|prfm)\s")
 MEMBER = re.compile(r"^(\S+\.c)\S*:\s+file format")

@@ -46,7 +46,7 @@ static inline __attribute__((always_inline)) void coarse_stream(
 {
     const size_t half = (m_end - m) / 2;
     for (size_t row = m; row < m + half; row++)
-        coarse_tile(args, row, half, 0, 2, n_x, BNI_TWO_STREAMS);
+        coarse_tile(args, row, half, 0, 2, n_x, BNI_IN_STREAMS);
     if (m + 2 * half < m_end)
         coarse_tile(args, m_end - 1, 1, 0, 1, n_x, BNI_FROM_CACHE);
 }

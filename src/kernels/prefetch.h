@@ -15,8 +15,8 @@
 #include <stdint.h>
 
 /* Whether a tile's weights are in the cache, or come from memory and must be asked for,
- * a row after the other or, in two streams, a row of each. */
-enum bni_source { BNI_FROM_CACHE, BNI_FROM_MEMORY, BNI_TWO_STREAMS };
+ * a row after the other or, in streams that lie far apart, a row of each. */
+enum bni_source { BNI_FROM_CACHE, BNI_FROM_MEMORY, BNI_IN_STREAMS };
 
 /* How far ahead weights are asked for: about what memory delivers while a request for
  * it is under way, and more than one page. */

@@ -2,8 +2,8 @@
 /*
  * x86_avx2_dense.c - products of dense matrices, 256-bit vectors.
  *
- * Tiles and panels are as x86_ternary_panels.h explains them, in sizes of their own. The
- * 16 lanes of a sum are two registers, and its order is written.
+ * Tiles, panels and streams are as x86_ternary_panels.h explains them, in sizes of their
+ * own. The 16 lanes of a sum are two registers, and its order is written.
  */
 #include <assert.h>
 #include <immintrin.h>
@@ -15,7 +15,7 @@
  * call becomes code of its own. */
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-enum { PANEL_ROWS = 32, MAX_TILE_ROWS = 4, MAX_TILE_X = 2 };
+enum { PANEL_ROWS = 32, PANEL_ROWS_1 = 64, MAX_TILE_ROWS = 4, MAX_TILE_X = 2 };
 
 /* Sixteen lanes: low has 0..7, high has 8..15. */
 struct lanes {
@@ -36,8 +36,8 @@ ALWAYS_INLINE __m256 load_weights(const void *weights, size_t index,
 }
 
 /* Adds the products of the 16 columns from k on. */
-ALWAYS_INLINE void add_sixteen(const struct bni_dense_args *args, size_t m, size_t i,
-                               size_t k, size_t n_rows, size_t n_x,
+ALWAYS_INLINE void add_sixteen(const struct bni_dense_args *args, size_t m, size_t step,
+                               size_t i, size_t k, size_t n_rows, size_t n_x,
                                enum bni_dense_type type,
                                struct lanes sums[MAX_TILE_ROWS][MAX_TILE_X])
 {
@@ -49,7 +49,7 @@ ALWAYS_INLINE void add_sixteen(const struct bni_dense_args *args, size_t m, size
         __asm__("" : "+x"(x[j].low), "+x"(x[j].high));
     }
     for (size_t r = 0; r < n_rows; r++) {
-        const size_t index = (m + r) * args->n_cols + k;
+        const size_t index = (m + r * step) * args->n_cols + k;
         const __m256 low = load_weights(args->weights, index, type);
         const __m256 high = load_weights(args->weights, index + 8, type);
         for (size_t j = 0; j < n_x; j++) {
@@ -59,11 +59,10 @@ ALWAYS_INLINE void add_sixteen(const struct bni_dense_args *args, size_t m, size
     }
 }
 
-/* Computes outputs m .. m + n_rows for activations i .. i + n_x. Rows that go side by
- * side are asked for that much further ahead. */
-ALWAYS_INLINE void dense_tile(const struct bni_dense_args *args, size_t m, size_t i,
-                              size_t n_rows, size_t n_x, enum bni_dense_type type,
-                              enum bni_source source)
+/* Computes the n_rows outputs m, m + step, ... for activations i .. i + n_x. */
+ALWAYS_INLINE void dense_tile(const struct bni_dense_args *args, size_t m, size_t step,
+                              size_t i, size_t n_rows, size_t n_x,
+                              enum bni_dense_type type, enum bni_source source)
 {
     const size_t n_cols = args->n_cols;
     const size_t weight_bytes = type == BNI_DENSE_F32 ? 4 : 2;
@@ -75,48 +74,60 @@ ALWAYS_INLINE void dense_tile(const struct bni_dense_args *args, size_t m, size_
 
     size_t k = 0;
     for (; n_cols - k >= n_in_line; k += n_in_line) {
-        for (size_t r = 0; r < n_rows && source == BNI_FROM_MEMORY; r++)
+        for (size_t r = 0; r < n_rows && source == BNI_IN_STREAMS; r++)
             bni_prefetch_ahead((const char *)args->weights +
-                               ((m + r + n_rows - 1) * n_cols + k) * weight_bytes);
+                               ((m + r * step) * n_cols + k) * weight_bytes);
 #pragma GCC unroll 2
         for (size_t in_line = 0; in_line < n_in_line; in_line += 16)
-            add_sixteen(args, m, i, k + in_line, n_rows, n_x, type, sums);
+            add_sixteen(args, m, step, i, k + in_line, n_rows, n_x, type, sums);
     }
-    if (k < n_cols) add_sixteen(args, m, i, k, n_rows, n_x, type, sums);
+    if (k < n_cols) add_sixteen(args, m, step, i, k, n_rows, n_x, type, sums);
 
     for (size_t r = 0; r < n_rows; r++)
         for (size_t j = 0; j < n_x; j++)
-            args->out[(i + j) * args->out_stride + m + r] =
+            args->out[(i + j) * args->out_stride + m + r * step] =
                 bni_avx2_fold_lanes(sums[r][j].low, sums[r][j].high);
 }
 
+/* Computes outputs m .. m_end for n_x activations, weights in the cache. */
 ALWAYS_INLINE void dense_rows(const struct bni_dense_args *args, size_t m, size_t m_end,
-                              size_t i, size_t tile_rows, size_t n_x,
-                              enum bni_dense_type type, enum bni_source source)
+                              size_t i, size_t n_rows, size_t n_x,
+                              enum bni_dense_type type)
 {
-    for (; m_end - m >= tile_rows; m += tile_rows)
-        dense_tile(args, m, i, tile_rows, n_x, type, source);
-    for (; m < m_end; m++) dense_tile(args, m, i, 1, n_x, type, source);
+    for (; m_end - m >= n_rows; m += n_rows)
+        dense_tile(args, m, 1, i, n_rows, n_x, type, BNI_FROM_CACHE);
+    for (; m < m_end; m++) dense_tile(args, m, 1, i, 1, n_x, type, BNI_FROM_CACHE);
 }
 
-/* Eight sums at a time in the cache, since a fused multiply-add takes four cycles and
- * two can begin in each. From memory fewer rows side by side are faster. */
+/* The same for the first activations, weights from memory in so many streams. */
+ALWAYS_INLINE void dense_streams(const struct bni_dense_args *args, size_t m,
+                                 size_t m_end, size_t n_streams, size_t n_x,
+                                 enum bni_dense_type type)
+{
+    const size_t n_rows = (m_end - m) / n_streams;
+    for (size_t row = m; row < m + n_rows; row++)
+        dense_tile(args, row, n_rows, 0, n_streams, n_x, type, BNI_IN_STREAMS);
+    dense_rows(args, m + n_streams * n_rows, m_end, 0, 1, n_x, type);
+}
+
+/* Eight sums at a time, since a fused multiply-add takes four cycles and two can begin
+ * in each. */
 ALWAYS_INLINE void dense_matmul(const struct bni_dense_args *args, size_t row_begin,
                                 size_t row_end, enum bni_dense_type type)
 {
     assert(args->n_cols % 16 == 0);
 
-    for (size_t m = row_begin; m < row_end; m += PANEL_ROWS) {
-        const size_t m_end = bni_size_min(m + PANEL_ROWS, row_end);
+    const size_t panel_rows = args->n_x == 1 ? PANEL_ROWS_1 : PANEL_ROWS;
+    for (size_t m = row_begin; m < row_end; m += panel_rows) {
+        const size_t m_end = bni_size_min(m + panel_rows, row_end);
         if (args->n_x == 1) {
-            dense_rows(args, m, m_end, 0, 2, 1, type, BNI_FROM_MEMORY);
+            dense_streams(args, m, m_end, 4, 1, type);
             continue;
         }
-        dense_rows(args, m, m_end, 0, 2, 2, type, BNI_FROM_MEMORY);
+        dense_streams(args, m, m_end, 2, 2, type);
         size_t i = 2;
-        for (; args->n_x - i >= 2; i += 2)
-            dense_rows(args, m, m_end, i, 2, 2, type, BNI_FROM_CACHE);
-        if (i < args->n_x) dense_rows(args, m, m_end, i, 4, 1, type, BNI_FROM_CACHE);
+        for (; args->n_x - i >= 2; i += 2) dense_rows(args, m, m_end, i, 2, 2, type);
+        if (i < args->n_x) dense_rows(args, m, m_end, i, 4, 1, type);
     }
 }
 

@@ -75,16 +75,16 @@ static inline __attribute__((always_inline)) void ternary_two_streams(
     const size_t m_end = m + half;
     switch (args->n_x) {
     case 4:
-        for (; m < m_end; m++) ternary_tile(args, m, half, 0, 2, 4, BNI_TWO_STREAMS);
+        for (; m < m_end; m++) ternary_tile(args, m, half, 0, 2, 4, BNI_IN_STREAMS);
         break;
     case 3:
-        for (; m < m_end; m++) ternary_tile(args, m, half, 0, 2, 3, BNI_TWO_STREAMS);
+        for (; m < m_end; m++) ternary_tile(args, m, half, 0, 2, 3, BNI_IN_STREAMS);
         break;
     case 2:
-        for (; m < m_end; m++) ternary_tile(args, m, half, 0, 2, 2, BNI_TWO_STREAMS);
+        for (; m < m_end; m++) ternary_tile(args, m, half, 0, 2, 2, BNI_IN_STREAMS);
         break;
     case 1:
-        for (; m < m_end; m++) ternary_tile(args, m, half, 0, 2, 1, BNI_TWO_STREAMS);
+        for (; m < m_end; m++) ternary_tile(args, m, half, 0, 2, 1, BNI_IN_STREAMS);
         break;
     default: break;
     }

@@ -122,6 +122,24 @@ static void ternary_products_agree_for_every_number_of_blocks(void **state)
     }
 }
 
+/* Up to four activations: weights from memory in two streams, where there are enough
+ * rows, and what is left over. */
+static void ternary_products_agree_for_any_length_of_stream(void **state)
+{
+    (void)state;
+    struct random random = random_start();
+    static const size_t n_rows[] = {14, 15, 16, 17, 29, 30, 31, 44, 45, 46, 61};
+    const size_t n_cols = 23040; /* 15 rows are a stream */
+    for (size_t i = 0; i < sizeof(n_rows) / sizeof(n_rows[0]); i++)
+        for (size_t n_x = 1; n_x <= 5; n_x++)
+            check_ternary(&random,
+                          &(struct ternary_case){n_rows[i] + 2, 1, n_rows[i] + 1,
+                                                 n_cols, n_x, -1, 0});
+    for (size_t n_x = 1; n_x <= 4; n_x++)
+        check_ternary(&random, &(struct ternary_case){31, 0, 31, n_cols, n_x, 2, -127});
+    check_ternary(&random, &(struct ternary_case){5123, 2, 5123, 128, 1, -1, 0});
+}
+
 static void the_largest_ternary_sums_do_not_overflow(void **state)
 {
     (void)state;
@@ -231,6 +249,8 @@ static void dense_products_agree_for_every_type_and_shape(void **state)
                                                           VALUES_ORDINARY});
         check_dense(&random,
                     &(struct dense_case){t, 70, 1, 69, 10 * unit, 5, VALUES_ORDINARY});
+        check_dense(&random,
+                    &(struct dense_case){t, 140, 1, 139, 3 * unit, 1, VALUES_ORDINARY});
         check_dense(&random,
                     &(struct dense_case){t, 3, 0, 3, 2560, 2, VALUES_ORDINARY});
     }
@@ -342,6 +362,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ternary_products_agree_for_every_number_of_activations),
         cmocka_unit_test(ternary_products_agree_for_any_range_of_rows),
+        cmocka_unit_test(ternary_products_agree_for_any_length_of_stream),
         cmocka_unit_test(ternary_products_agree_for_every_number_of_blocks),
         cmocka_unit_test(the_largest_ternary_sums_do_not_overflow),
         cmocka_unit_test(dense_products_agree_for_every_type_and_shape),
