@@ -23,38 +23,41 @@ struct lanes {
     __m256 high;
 };
 
-/* Loads eight weights, widened, from element `index` on. */
-ALWAYS_INLINE __m256 load_weights(const void *weights, size_t index,
-                                  enum bni_dense_type type)
+static size_t weight_bytes_of(enum bni_dense_type type)
 {
-    if (type == BNI_DENSE_F32)
-        return _mm256_loadu_ps((const float *)((const char *)weights + index * 4));
-    const __m128i half =
-        _mm_loadu_si128((const __m128i *)((const char *)weights + index * 2));
+    return type == BNI_DENSE_F32 ? 4 : 2;
+}
+
+/* Loads eight weights, widened. */
+ALWAYS_INLINE __m256 load_weights(const char *from, enum bni_dense_type type)
+{
+    if (type == BNI_DENSE_F32) return _mm256_loadu_ps((const float *)from);
+    const __m128i half = _mm_loadu_si128((const __m128i *)from);
     if (type == BNI_DENSE_F16) return _mm256_cvtph_ps(half);
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
 }
 
-/* Adds the products of the 16 columns from k on. */
-ALWAYS_INLINE void add_sixteen(const struct bni_dense_args *args, size_t m, size_t step,
-                               size_t i, size_t k, size_t n_rows, size_t n_x,
+/* Adds the products of 16 columns, for n_rows rows of weights, `stride` bytes apart, and
+ * n_x of activations. */
+ALWAYS_INLINE void add_sixteen(const char *weights, const float *x, size_t stride,
+                               size_t n_cols, size_t n_rows, size_t n_x,
                                enum bni_dense_type type,
                                struct lanes sums[MAX_TILE_ROWS][MAX_TILE_X])
 {
-    struct lanes x[MAX_TILE_X];
+    struct lanes values[MAX_TILE_X];
     for (size_t j = 0; j < n_x; j++) {
-        const float *from = args->x + (i + j) * args->n_cols + k;
-        x[j] = (struct lanes){_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)};
+        const float *from = x + j * n_cols;
+        values[j] = (struct lanes){_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)};
         /* Keeps the compiler from loading it again for every row. */
-        __asm__("" : "+x"(x[j].low), "+x"(x[j].high));
+        __asm__("" : "+x"(values[j].low), "+x"(values[j].high));
     }
     for (size_t r = 0; r < n_rows; r++) {
-        const size_t index = (m + r * step) * args->n_cols + k;
-        const __m256 low = load_weights(args->weights, index, type);
-        const __m256 high = load_weights(args->weights, index + 8, type);
+        const char *from = weights + r * stride;
+        const __m256 low = load_weights(from, type);
+        const __m256 high = load_weights(from + 8 * weight_bytes_of(type), type);
         for (size_t j = 0; j < n_x; j++) {
-            sums[r][j].low = _mm256_fmadd_ps(low, x[j].low, sums[r][j].low);
-            sums[r][j].high = _mm256_fmadd_ps(high, x[j].high, sums[r][j].high);
+            sums[r][j].low = _mm256_fmadd_ps(low, values[j].low, sums[r][j].low);
+            sums[r][j].high = _mm256_fmadd_ps(high, values[j].high, sums[r][j].high);
         }
     }
 }
@@ -65,8 +68,11 @@ ALWAYS_INLINE void dense_tile(const struct bni_dense_args *args, size_t m, size_
                               enum bni_dense_type type, enum bni_source source)
 {
     const size_t n_cols = args->n_cols;
-    const size_t weight_bytes = type == BNI_DENSE_F32 ? 4 : 2;
+    const size_t weight_bytes = weight_bytes_of(type);
     const size_t n_in_line = BNI_LINE_BYTES / weight_bytes;
+    const size_t stride = step * n_cols * weight_bytes;
+    const char *weights = (const char *)args->weights + m * n_cols * weight_bytes;
+    const float *x = args->x + i * n_cols;
     struct lanes sums[MAX_TILE_ROWS][MAX_TILE_X];
     for (size_t r = 0; r < n_rows; r++)
         for (size_t j = 0; j < n_x; j++)
@@ -74,14 +80,17 @@ ALWAYS_INLINE void dense_tile(const struct bni_dense_args *args, size_t m, size_
 
     size_t k = 0;
     for (; n_cols - k >= n_in_line; k += n_in_line) {
+        const char *line = weights + k * weight_bytes;
         for (size_t r = 0; r < n_rows && source == BNI_IN_STREAMS; r++)
-            bni_prefetch_ahead((const char *)args->weights +
-                               ((m + r * step) * n_cols + k) * weight_bytes);
+            bni_prefetch_ahead(line + r * stride);
 #pragma GCC unroll 2
         for (size_t in_line = 0; in_line < n_in_line; in_line += 16)
-            add_sixteen(args, m, step, i, k + in_line, n_rows, n_x, type, sums);
+            add_sixteen(line + in_line * weight_bytes, x + k + in_line, stride, n_cols,
+                        n_rows, n_x, type, sums);
     }
-    if (k < n_cols) add_sixteen(args, m, step, i, k, n_rows, n_x, type, sums);
+    if (k < n_cols)
+        add_sixteen(weights + k * weight_bytes, x + k, stride, n_cols, n_rows, n_x,
+                    type, sums);
 
     for (size_t r = 0; r < n_rows; r++)
         for (size_t j = 0; j < n_x; j++)

@@ -13,7 +13,7 @@
  *     SHARE_ROWS            rows of a tile of two to four, weights in the cache
  *     SHARE_ROWS_1          and of one
  *
- * Up to four activations meet all weights in one tile. These come from memory in two
+ * Up to three activations meet all weights in one tile. These come from memory in two
  * streams that lie far apart, a tile having a row of each: what is loaded of the
  * activations is used twice, and they come faster than one stream, or than two rows
  * beside each other (docs/performance.md).
@@ -54,6 +54,9 @@ enum {
     TERNARY_PANEL_ROWS = 32,
     /* Of each of two streams: two that lie nearer than half of it are slower than one. */
     TERNARY_STREAM_BYTES = 80 << 10,
+    /* With more activations arithmetic is the limit, and the sums of two rows leave too
+     * few registers. */
+    STREAMS_MAX_X = 3,
     /* With fewer activations, unpacking to a buffer takes as long as it saves. */
     STRIPS_MIN_X = 8,
 };
@@ -68,15 +71,12 @@ static inline __attribute__((always_inline)) void ternary_rows(
     for (; m < m_end; m++) ternary_tile(args, m, 1, i, 1, n_x, source);
 }
 
-/* The same, all of them, up to four, in two streams. */
+/* The same, all of them, up to three, in two streams. */
 static inline __attribute__((always_inline)) void ternary_two_streams(
     const struct bni_ternary_args *args, size_t m, size_t half)
 {
     const size_t m_end = m + half;
     switch (args->n_x) {
-    case 4:
-        for (; m < m_end; m++) ternary_tile(args, m, half, 0, 2, 4, BNI_IN_STREAMS);
-        break;
     case 3:
         for (; m < m_end; m++) ternary_tile(args, m, half, 0, 2, 3, BNI_IN_STREAMS);
         break;
@@ -119,7 +119,7 @@ static inline __attribute__((always_inline)) void share_panel(
     }
 }
 
-/* Up to four activations. */
+/* Up to STREAMS_MAX_X activations. */
 static inline void ternary_streams(const struct bni_ternary_args *args,
                                    size_t row_begin, size_t row_end)
 {
@@ -141,7 +141,7 @@ static inline void ternary_panels(const struct bni_ternary_args *args, size_t ro
 {
     assert(args->n_cols % BNI_TERNARY_BLOCK == 0 &&
            args->n_cols <= BNI_TERNARY_MAX_COLS);
-    if (args->n_x <= 4) {
+    if (args->n_x <= STREAMS_MAX_X) {
         ternary_streams(args, row_begin, row_end);
         return;
     }
