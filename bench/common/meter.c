@@ -171,7 +171,7 @@ void bench_meter_limits(struct bench_meter *meter, struct bench_limits *limits)
 
 /* ---- beside work --------------------------------------------------------------------- */
 
-struct bench_sample bench_meter_sample(struct bench_meter *meter, size_t team)
+static struct bench_sample measure_once(const struct bench_meter *meter, size_t team)
 {
     const struct bench_instructions *instructions = meter->instructions;
     struct bench_sample sample = {
@@ -185,7 +185,7 @@ void bench_samples_add(struct bench_samples *samples, struct bench_meter *meter,
                        size_t team)
 {
     if (samples->n < BENCH_MAX_SAMPLES)
-        samples->sample[samples->n++] = bench_meter_sample(meter, team);
+        samples->sample[samples->n++] = measure_once(meter, team);
 }
 
 static int by_value(const void *a, const void *b)

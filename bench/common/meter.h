@@ -21,9 +21,6 @@ void bench_meter_destroy(struct bench_meter *meter);
 /* Fills all of it, from the best of several measurements each. Call this first. */
 void bench_meter_limits(struct bench_meter *meter, struct bench_limits *limits);
 
-/* Measures once, for some tens of milliseconds. */
-struct bench_sample bench_meter_sample(struct bench_meter *meter, size_t team);
-
 enum { BENCH_MAX_SAMPLES = 64 };
 
 /* Samples beside one piece of work; those that find no room are dropped. */
@@ -32,6 +29,7 @@ struct bench_samples {
     struct bench_sample sample[BENCH_MAX_SAMPLES];
 };
 
+/* Measures once, for some tens of milliseconds. */
 void bench_samples_add(struct bench_samples *samples, struct bench_meter *meter,
                        size_t team);
 

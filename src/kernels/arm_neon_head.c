@@ -191,8 +191,8 @@ BNI_ALWAYS_INLINE int32x4_t add_products(int32x4_t sum, int16x8_t w, int16x8_t x
     return vmlal_high_s16(sum, w, x);
 }
 
-/* Adds the products of 16 columns, for n_rows rows of codes, `stride` apart,
- * and n_x of activations. */
+/* Adds the products of 16 columns, for n_rows rows of codes, `stride` bytes
+ * apart, and n_x of activations. */
 BNI_ALWAYS_INLINE void add_sixteen(const int8_t *codes, const int16_t *q, size_t stride,
                                    size_t n_cols, size_t n_rows, size_t n_x,
                                    int32x4_t sums[MAX_TILE_ROWS][MAX_TILE_X])

@@ -105,8 +105,8 @@ struct lanes {
     __m256 high;
 };
 
-/* Of n_rows rows side by side from `rows` on, row r; see dense_tile() for what is asked
- * for. */
+/* Of row r of the n_rows side by side from `rows` on. What is asked for is that much
+ * further ahead, so that the last of them is asked for in time. */
 ALWAYS_INLINE void widen_stretch(const uint8_t *rows, size_t r, size_t n_rows,
                                  size_t n_cols, size_t k, size_t n,
                                  enum bni_dense_type type, enum bni_source source,

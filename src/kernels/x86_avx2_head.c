@@ -22,8 +22,8 @@
 
 enum { MAX_TILE_ROWS = 4, MAX_TILE_X = 4 };
 
-/* Adds the products of 16 columns, for n_rows rows of codes, `stride` apart,
- * and n_x of activations. */
+/* Adds the products of 16 columns, for n_rows rows of codes, `stride` bytes
+ * apart, and n_x of activations. */
 ALWAYS_INLINE void add_sixteen(const int8_t *codes, const int16_t *q, size_t stride,
                                size_t n_cols, size_t n_rows, size_t n_x,
                                __m256i sums[MAX_TILE_ROWS][MAX_TILE_X])
