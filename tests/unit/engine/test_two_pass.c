@@ -2,7 +2,8 @@
 /*
  * The output head in two passes: what the bound promises, over heads and activations of
  * every kind, and that what is looked at of the logits is what the whole head has, to
- * the bit. Penalties, biases, samplers and batches: test_one_answer.
+ * the bit. Through engines: test_two_pass_engines. Penalties, biases, samplers and
+ * batches: test_one_answer.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -18,7 +19,6 @@
 #include <bitnet/thread_manager.h>
 
 #include "base/alloc.h"
-#include "base/fault.h"
 #include "engine/candidates.h"
 #include "engine/forward.h"
 #include "engine/penalties.h"
@@ -26,8 +26,6 @@
 #include "engine/two_pass.h"
 #include "model/model.h"
 #include "support/dice.h"
-#include "support/engine/engines.h"
-#include "support/engine/held_engine.h"
 #include "threads/compute.h"
 #include "threads/compute_control.h"
 
@@ -511,129 +509,6 @@ static void a_large_copy_is_made_in_turns_and_may_be_stopped_after_each(void **s
     free(halves);
 }
 
-/* ---- whole engines ------------------------------------------------------------------ */
-
-static void a_copy_is_counted_and_changes_no_token(void **state)
-{
-    (void)state;
-    bitnet_model *models[2] = {load_model_with(BITNET_HEAD_COPY_NEVER),
-                               load_model_with(BITNET_HEAD_COPY_ALWAYS)};
-    bitnet_model_info infos[2] = {{.struct_size = sizeof(infos[0])},
-                                  {.struct_size = sizeof(infos[0])}};
-    bitnet_engine *engines[2];
-    for (int i = 0; i < 2; i++) {
-        assert_int_equal(bitnet_model_get_info(models[i], &infos[i]), BITNET_OK);
-        engines[i] = create_engine(models[i], NULL);
-    }
-    assert_int_equal(infos[0].head_copy_bytes, 0);
-    assert_int_equal(infos[1].head_copy_bytes,
-                     infos[1].n_vocab * ((uint64_t)infos[1].n_embd + 12));
-    assert_int_equal(infos[1].allocated_bytes,
-                     infos[0].allocated_bytes + infos[1].head_copy_bytes);
-    for (unsigned i = 0; i < 3 * N_PROMPTS; i++) {
-        bitnet_generate_options options = mixed_options(i);
-        options.temperature = i % 3 == 0 ? 0.0f : 0.9f;
-        if (i % 3 == 2) options.top_k = 12;
-        options.keeps_logits = false;
-        bitnet_result results[2];
-        for (int k = 0; k < 2; k++)
-            results[k] =
-                generate_well(engines[k], &options, test_prompts[i % N_PROMPTS]);
-        assert_same_result(&results[0], &results[1], infos[0].n_vocab);
-        for (int k = 0; k < 2; k++) bitnet_result_release(&results[k]);
-    }
-    assert_int_equal(stats_of(engines[0]).n_two_pass_rows, 0);
-    assert_true(stats_of(engines[1]).n_two_pass_rows > 0);
-    for (int i = 0; i < 2; i++) {
-        destroy_engine(engines[i]);
-        bitnet_model_release(models[i]);
-    }
-}
-
-/* Whatever a grammar allows, much or next to nothing, greedily, of the first k or by
- * min-p. */
-static void a_grammar_gets_the_same_tokens(void **state)
-{
-    (void)state;
-    static const char *const texts[] = {
-        "root ::= [a-z] [a-z ]* \".\"",
-        ("root ::= \"[\" item (\",\" item)* \"]\"\nitem ::= [0-9]{1,4} | \"\\\"\" "
-         "[a-f]* \"\\\"\""),
-        "root ::= (\"yes\" | \"no\") \"!\"{3}",
-        "root ::= [^\\n]+",
-    };
-    bitnet_model *models[2] = {load_model_with(BITNET_HEAD_COPY_NEVER),
-                               load_model_with(BITNET_HEAD_COPY_ALWAYS)};
-    bitnet_engine *engines[2];
-    for (int i = 0; i < 2; i++) engines[i] = create_engine(models[i], NULL);
-    for (unsigned g = 0; g < sizeof(texts) / sizeof(texts[0]); g++) {
-        bitnet_grammar *grammar;
-        assert_int_equal(bitnet_grammar_parse(texts[g], &grammar), BITNET_OK);
-        const uint64_t n_before = stats_of(engines[1]).n_two_pass_rows;
-        for (unsigned i = 0; i < 3 * N_PROMPTS; i++) {
-            static const bitnet_logit_bias biases[] = {{300, 3.0f}, {301, -INFINITY}};
-            bitnet_generate_options options = bitnet_generate_options_default();
-            options.seed = i;
-            options.max_tokens = 24;
-            options.grammar = grammar;
-            options.temperature = i % 3 == 0 ? 0.0f : 1.2f;
-            options.top_k = i % 3 == 2 ? 0 : 12;
-            options.top_p = i % 3 == 2 ? 1.0f : 0.9f;
-            options.min_p = i % 3 == 2 ? 0.1f : 0.0f;
-            options.repeat_penalty = i % 2 == 0 ? 1.0f : 1.3f;
-            if (i % 4 == 3) {
-                options.logit_biases = biases;
-                options.n_logit_biases = 2;
-            }
-            bitnet_result results[2];
-            for (int k = 0; k < 2; k++)
-                results[k] =
-                    generate_well(engines[k], &options, test_prompts[i % N_PROMPTS]);
-            assert_same_result(&results[0], &results[1], 0);
-            for (int k = 0; k < 2; k++) bitnet_result_release(&results[k]);
-        }
-        assert_true(stats_of(engines[1]).n_two_pass_rows > n_before);
-        bitnet_grammar_release(grammar);
-    }
-    for (int i = 0; i < 2; i++) {
-        destroy_engine(engines[i]);
-        bitnet_model_release(models[i]);
-    }
-}
-
-/* Loading and creating with a copy, with the n-th allocation failing, for every n. */
-static void whatever_allocation_fails_nothing_is_left(void **state)
-{
-    (void)state;
-    bitnet_model_options model_options = bitnet_model_options_default();
-    model_options.head_copy = BITNET_HEAD_COPY_ALWAYS;
-    bitnet_engine_options engine_options = bitnet_engine_options_default();
-    engine_options.max_batch = 2;
-    bni_compute_cleanup();
-    const uint64_t before = bni_alloc_in_use();
-    bool is_done = false;
-    unsigned n = 0;
-    while (!is_done) {
-        bitnet_model *model = NULL;
-        bitnet_engine *engine = NULL;
-        bni_compute_cleanup(); /* the load needs the team, and makes it anew */
-        bni_fault_arm(++n);    /* allocations, and threads */
-        bitnet_status status =
-            bitnet_model_load(BITNET_SOURCE_DIR "/models/tinystories-3.7m-i2_s.gguf",
-                              &model_options, &model);
-        if (status == BITNET_OK)
-            status = bitnet_engine_create(model, &engine_options, &engine);
-        is_done = bni_fault_count() < n;
-        bni_fault_arm(0);
-        assert_int_equal(status == BITNET_OK, is_done);
-        bitnet_engine_destroy(engine);
-        bitnet_model_release(model);
-        bni_compute_cleanup();
-        assert_int_equal(bni_alloc_in_use(), before);
-    }
-    print_message("%u refusals\n", n - 1);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -648,9 +523,6 @@ int main(void)
         cmocka_unit_test(a_head_that_is_not_finite_gets_no_copy),
         cmocka_unit_test(a_copy_is_the_same_whatever_the_number_of_threads),
         cmocka_unit_test(a_large_copy_is_made_in_turns_and_may_be_stopped_after_each),
-        cmocka_unit_test(a_copy_is_counted_and_changes_no_token),
-        cmocka_unit_test(a_grammar_gets_the_same_tokens),
-        cmocka_unit_test(whatever_allocation_fails_nothing_is_left),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
