@@ -32,7 +32,6 @@ static const struct effort quick = {(size_t)4 << 20, 10000, 1000000};
 struct bench_meter {
     const struct effort *effort;
     const struct bench_instructions *instructions; /* or NULL */
-    unsigned n_threads[BENCH_N_TEAMS];
     struct bni_team *teams[BENCH_N_TEAMS];
     uint64_t *words;
     size_t n_streams[BENCH_N_TEAMS]; /* of each thread: what was faster */
@@ -50,7 +49,6 @@ struct bench_meter *bench_meter_create(const unsigned n_threads[BENCH_N_TEAMS],
         bench_give_up("out of memory for %zu bytes", meter->effort->n_bytes);
     memset(meter->words, 1, meter->effort->n_bytes);
     for (size_t t = 0; t < BENCH_N_TEAMS; t++) {
-        meter->n_threads[t] = n_threads[t];
         meter->teams[t] = bench_team(n_threads[t]);
         meter->n_streams[t] = 1;
     }
@@ -100,7 +98,7 @@ static double reading_gb_s(const struct bench_meter *meter, size_t team,
                            size_t n_streams, uint64_t budget_ns)
 {
     static struct reading reading; /* large for a stack */
-    const size_t n = meter->n_threads[team] * n_streams;
+    const size_t n = bni_team_size(meter->teams[team]) * n_streams;
     const size_t n_all = meter->effort->n_bytes / sizeof(*meter->words);
     reading.words = meter->words;
     reading.n_streams = n_streams;
@@ -145,7 +143,7 @@ static double loop_g_per_s(const struct bench_meter *meter, size_t team,
     memset(data, 1, sizeof(data));
     if (loop->per_step >= BENCH_LOAD_BYTES) repetition.n_steps /= 32;
     const double n =
-        (double)repetition.n_steps * loop->per_step * meter->n_threads[team];
+        (double)repetition.n_steps * loop->per_step * bni_team_size(meter->teams[team]);
     return n / best_s(meter->teams[team], repeat, &repetition, budget_ns) / 1e9;
 }
 
@@ -160,7 +158,8 @@ static void measure_loop(const struct bench_meter *meter, const struct bench_loo
 void bench_meter_limits(struct bench_meter *meter, struct bench_limits *limits)
 {
     const struct bench_instructions *instructions = meter->instructions;
-    memcpy(limits->n_threads, meter->n_threads, sizeof(limits->n_threads));
+    for (size_t t = 0; t < BENCH_N_TEAMS; t++)
+        limits->n_threads[t] = bni_team_size(meter->teams[t]);
     measure_memory(meter, limits);
     if (instructions == NULL) return;
     measure_loop(meter, &instructions->integer, &limits->integer);
@@ -188,15 +187,7 @@ void bench_samples_add(struct bench_samples *samples, struct bench_meter *meter,
         samples->sample[samples->n++] = measure_once(meter, team);
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a;
-    const double y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Those at place `rank` from the lowest up, of each limit for itself. */
-static struct bench_sample at_rank(const struct bench_samples *samples, size_t rank)
+struct bench_sample bench_samples_at(const struct bench_samples *samples, double share)
 {
     double memory[BENCH_MAX_SAMPLES];
     double integer[BENCH_MAX_SAMPLES];
@@ -205,17 +196,6 @@ static struct bench_sample at_rank(const struct bench_samples *samples, size_t r
         memory[i] = samples->sample[i].memory_gb_s;
         integer[i] = samples->sample[i].integer_g_per_s;
     }
-    qsort(memory, samples->n, sizeof(*memory), by_value);
-    qsort(integer, samples->n, sizeof(*integer), by_value);
-    return (struct bench_sample){memory[rank], integer[rank]};
-}
-
-struct bench_sample bench_samples_median(const struct bench_samples *samples)
-{
-    return at_rank(samples, samples->n / 2);
-}
-
-struct bench_sample bench_samples_best(const struct bench_samples *samples)
-{
-    return at_rank(samples, samples->n > 0 ? samples->n - 1 : 0);
+    return (struct bench_sample){bench_real_percentile(memory, samples->n, share),
+                                 bench_real_percentile(integer, samples->n, share)};
 }

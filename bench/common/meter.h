@@ -33,8 +33,8 @@ struct bench_samples {
 void bench_samples_add(struct bench_samples *samples, struct bench_meter *meter,
                        size_t team);
 
-/* For work whose median time counts, and for work whose best does. */
-struct bench_sample bench_samples_median(const struct bench_samples *samples);
-struct bench_sample bench_samples_best(const struct bench_samples *samples);
+/* Each limit that `share` of its samples do not exceed: 0.5 for work whose median time
+ * counts, 1 for work whose best does. */
+struct bench_sample bench_samples_at(const struct bench_samples *samples, double share);
 
 #endif

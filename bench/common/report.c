@@ -47,6 +47,19 @@ uint64_t bench_percentile(uint64_t *values, size_t n, double share)
     return values[(size_t)(share * (double)(n - 1) + 0.5)];
 }
 
+static int by_real_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a;
+    const double y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double bench_real_percentile(double *values, size_t n, double share)
+{
+    qsort(values, n, sizeof(*values), by_real_value);
+    return values[(size_t)(share * (double)(n - 1) + 0.5)];
+}
+
 FILE *bench_open(const char *path)
 {
     FILE *file = fopen(path, "w");

@@ -29,6 +29,7 @@ void bench_show_progress(size_t n_done, size_t n_all, const char *what);
 /* Sorts the numbers, of which there is one at least, and returns that which `share` of
  * them do not exceed: 0.5 is the median. */
 uint64_t bench_percentile(uint64_t *values, size_t n, double share);
+double bench_real_percentile(double *values, size_t n, double share);
 
 /* Opens a file for writing; NULL if that is refused, and stderr says why. */
 FILE *bench_open(const char *path);

@@ -160,7 +160,7 @@ void bench_one_caller(bitnet_engine *engine, const bitnet_model_info *info,
                          &beside);
         model->decode_tokens_per_s[team] =
             decode_rate(engine, info->n_vocab, effort->n_decoded, n_rounds, &beside);
-        model->beside[team] = bench_samples_median(&beside.samples);
+        model->beside[team] = bench_samples_at(&beside.samples, 0.5);
     }
     check(bitnet_thread_manager_set_compute_threads(0));
     model->has_one_caller = true;

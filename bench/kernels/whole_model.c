@@ -136,13 +136,6 @@ static double step_s(const struct machinery *m, size_t team, uint32_t n_context,
     return (double)(bench_now_ns() - begin_ns) / 1e9;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a;
-    const double y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* The median time of a step, and beside it what the machine could do. */
 static void measure_step(const struct machinery *m, size_t team, uint32_t n_tokens,
                          uint64_t budget_ns, struct bench_result *result)
@@ -156,9 +149,8 @@ static void measure_step(const struct machinery *m, size_t team, uint32_t n_toke
         s[n++] = step_s(m, team, (uint32_t)result->n_context, n_tokens);
         bench_samples_add(&samples, m->meter, team);
     } while (n < MAX_ROUNDS && bench_now_ns() - begin_ns < budget_ns);
-    qsort(s, n, sizeof(*s), by_value);
-    result->s[team] = s[n / 2];
-    result->beside[team] = bench_samples_median(&samples);
+    result->s[team] = bench_real_percentile(s, n, 0.5);
+    result->beside[team] = bench_samples_at(&samples, 0.5);
 }
 
 /* What a step of `n_tokens` after `n_context` has to read and to compute. */

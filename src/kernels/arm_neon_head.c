@@ -191,54 +191,40 @@ BNI_ALWAYS_INLINE int32x4_t add_products(int32x4_t sum, int16x8_t w, int16x8_t x
     return vmlal_high_s16(sum, w, x);
 }
 
-/* Adds the products of 16 columns, for n_rows rows of codes, `stride` bytes
- * apart, and n_x of activations. */
-BNI_ALWAYS_INLINE void add_sixteen(const int8_t *codes, const int16_t *q, size_t stride,
-                                   size_t n_cols, size_t n_rows, size_t n_x,
-                                   int32x4_t sums[MAX_TILE_ROWS][MAX_TILE_X])
+/* What coarse_panels.h asks for. */
+
+typedef int32x4_t coarse_sum;
+
+typedef struct {
+    int16x8_t low;
+    int16x8_t high;
+} coarse_weights;
+
+enum { COARSE_WIDTH = 16 };
+
+BNI_ALWAYS_INLINE int32x4_t coarse_zero(void)
 {
-    for (size_t r = 0; r < n_rows; r++) {
-        const int8x16_t w = vld1q_s8(codes + r * stride);
-        const int16x8_t low = vmovl_s8(vget_low_s8(w));
-        const int16x8_t high = vmovl_high_s8(w);
-        for (size_t j = 0; j < n_x; j++) {
-            const int16_t *x = q + j * n_cols;
-            sums[r][j] = add_products(sums[r][j], low, vld1q_s16(x));
-            sums[r][j] = add_products(sums[r][j], high, vld1q_s16(x + 8));
-        }
-    }
+    return vdupq_n_s32(0);
 }
 
-/* Computes the n_rows outputs m, m + step, ... for activations i .. i + n_x. */
-BNI_ALWAYS_INLINE void coarse_tile(const struct bni_coarse_args *args, size_t m,
-                                   size_t step, size_t i, size_t n_rows, size_t n_x,
-                                   enum bni_source source)
+BNI_ALWAYS_INLINE coarse_weights coarse_load(const int8_t *codes, size_t n)
 {
-    const size_t n_cols = args->n_cols;
-    const int8_t *codes = args->codes + m * n_cols;
-    const size_t stride = step * n_cols;
-    const int16_t *q = args->q + i * n_cols;
-    int32x4_t sums[MAX_TILE_ROWS][MAX_TILE_X];
-    for (size_t r = 0; r < n_rows; r++)
-        for (size_t j = 0; j < n_x; j++) sums[r][j] = vdupq_n_s32(0);
+    (void)n; /* always 16 */
+    const int8x16_t w = vld1q_s8(codes);
+    return (coarse_weights){vmovl_s8(vget_low_s8(w)), vmovl_high_s8(w)};
+}
 
-    size_t k = 0;
-    for (; n_cols - k >= BNI_LINE_BYTES; k += BNI_LINE_BYTES) {
-        for (size_t r = 0; r < n_rows && source != BNI_FROM_CACHE; r++)
-            bni_prefetch_ahead(codes + r * stride + k);
-#pragma GCC unroll 4
-        for (size_t in_line = 0; in_line < BNI_LINE_BYTES; in_line += 16)
-            add_sixteen(codes + k + in_line, q + k + in_line, stride, n_cols, n_rows,
-                        n_x, sums);
-    }
-    for (; k < n_cols; k += 16)
-        add_sixteen(codes + k, q + k, stride, n_cols, n_rows, n_x, sums);
+BNI_ALWAYS_INLINE int32x4_t coarse_add(int32x4_t sum, coarse_weights weights,
+                                       const int16_t *q, size_t n)
+{
+    (void)n;
+    sum = add_products(sum, weights.low, vld1q_s16(q));
+    return add_products(sum, weights.high, vld1q_s16(q + 8));
+}
 
-    for (size_t r = 0; r < n_rows; r++)
-        for (size_t j = 0; j < n_x; j++)
-            args->out[(i + j) * args->out_stride + m + r * step] =
-                (float)vaddvq_s32(sums[r][j]) *
-                (args->scales[m + r * step] * args->steps[i + j]);
+BNI_ALWAYS_INLINE int32_t coarse_total(int32x4_t sum)
+{
+    return vaddvq_s32(sum);
 }
 
 enum { COARSE_ROWS = 4, COARSE_ROWS_1 = 4 };

@@ -16,58 +16,35 @@
 
 #include "kernels/x86_avx2.h"
 
-/* The tile functions take the tile's shape as constants, which only pays off if each
- * call becomes code of its own. */
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
+/* What coarse_panels.h asks for. */
 
-enum { MAX_TILE_ROWS = 4, MAX_TILE_X = 4 };
+typedef __m256i coarse_sum;
+typedef __m256i coarse_weights;
 
-/* Adds the products of 16 columns, for n_rows rows of codes, `stride` bytes
- * apart, and n_x of activations. */
-ALWAYS_INLINE void add_sixteen(const int8_t *codes, const int16_t *q, size_t stride,
-                               size_t n_cols, size_t n_rows, size_t n_x,
-                               __m256i sums[MAX_TILE_ROWS][MAX_TILE_X])
+enum { COARSE_WIDTH = 16 };
+
+static inline __m256i coarse_zero(void)
 {
-    for (size_t r = 0; r < n_rows; r++) {
-        const __m256i w = _mm256_cvtepi8_epi16(
-            _mm_loadu_si128((const __m128i *)(codes + r * stride)));
-        for (size_t j = 0; j < n_x; j++) {
-            const __m256i x = _mm256_loadu_si256((const __m256i *)(q + j * n_cols));
-            sums[r][j] = _mm256_add_epi32(sums[r][j], _mm256_madd_epi16(w, x));
-        }
-    }
+    return _mm256_setzero_si256();
 }
 
-/* Computes the n_rows outputs m, m + step, ... for activations i .. i + n_x. */
-ALWAYS_INLINE void coarse_tile(const struct bni_coarse_args *args, size_t m,
-                               size_t step, size_t i, size_t n_rows, size_t n_x,
-                               enum bni_source source)
+static inline __m256i coarse_load(const int8_t *codes, size_t n)
 {
-    const size_t n_cols = args->n_cols;
-    const int8_t *codes = args->codes + m * n_cols;
-    const size_t stride = step * n_cols;
-    const int16_t *q = args->q + i * n_cols;
-    __m256i sums[MAX_TILE_ROWS][MAX_TILE_X];
-    for (size_t r = 0; r < n_rows; r++)
-        for (size_t j = 0; j < n_x; j++) sums[r][j] = _mm256_setzero_si256();
+    (void)n; /* always 16 */
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)codes));
+}
 
-    size_t k = 0;
-    for (; n_cols - k >= BNI_LINE_BYTES; k += BNI_LINE_BYTES) {
-        for (size_t r = 0; r < n_rows && source != BNI_FROM_CACHE; r++)
-            bni_prefetch_ahead(codes + r * stride + k);
-#pragma GCC unroll 4
-        for (size_t in_line = 0; in_line < BNI_LINE_BYTES; in_line += 16)
-            add_sixteen(codes + k + in_line, q + k + in_line, stride, n_cols, n_rows,
-                        n_x, sums);
-    }
-    for (; k < n_cols; k += 16)
-        add_sixteen(codes + k, q + k, stride, n_cols, n_rows, n_x, sums);
+static inline __m256i coarse_add(__m256i sum, __m256i weights, const int16_t *q,
+                                 size_t n)
+{
+    (void)n;
+    const __m256i x = _mm256_loadu_si256((const __m256i *)q);
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(weights, x));
+}
 
-    for (size_t r = 0; r < n_rows; r++)
-        for (size_t j = 0; j < n_x; j++)
-            args->out[(i + j) * args->out_stride + m + r * step] =
-                (float)bni_avx2_sum_of_int32(sums[r][j]) *
-                (args->scales[m + r * step] * args->steps[i + j]);
+static inline int32_t coarse_total(__m256i sum)
+{
+    return bni_avx2_sum_of_int32(sum);
 }
 
 enum { COARSE_ROWS = 2, COARSE_ROWS_1 = 4 };
